@@ -1,0 +1,82 @@
+# Every target works on a fresh checkout by itself: it makes .venv, installs what it needs and runs. A second run
+# installs only what has changed. The package is always built as a wheel and installed from it, never from src.
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+
+BIN := $(VENV)/bin
+BUILD := .build
+WHEEL = $$(echo $(BUILD)/relsim-*.whl)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# Folders count as well, so that a deleted file is noticed.
+SOURCES := pyproject.toml README.md LICENSE $(shell find src/relsim -name '.?*' -prune -o -name __pycache__ -prune -o -print)
+
+# Those that need nothing but the project. against_published.py has a target of its own, because it makes a second
+# environment; what needs a model of 16 GB on disk is run by hand.
+BENCHMARKS := $(wildcard $(addprefix benchmarks/,search.py))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint format bench bench-published clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+demo: $(VENV)/.offline $(VENV)/.installed  ## Score, embed and search a folder of images, offline, in about a minute
+	$(BIN)/relsim demo
+
+# What measures time runs first and alone. After that, one thread a worker: workers that each use every core get in
+# each other's way.
+test: lint  ## Lint, types, layers, and the tests against the installed wheel
+	$(BIN)/pytest -m timed tests/test_imports.py
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -m "not timed" -n $(JOBS)
+
+lint: $(VENV)/.dev $(VENV)/.installed  ## Ruff, mypy (strict) and the import layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## Format the code and repair what ruff can repair
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+bench: $(VENV)/.dev $(VENV)/.installed  ## Speed and memory of this package
+	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script; done
+
+bench-published: $(VENV)/.dev $(VENV)/.installed  ## The same work by the published package too, side by side
+	$(BIN)/python benchmarks/against_published.py
+
+clean:  ## Remove everything that make has made
+	rm -rf $(VENV) $(BUILD) .published-venv .benchmarks
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "The locked set of constraints.txt needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# The build tool comes from the locked set too, hence no isolated build.
+$(VENV)/.builder: constraints.txt $(VENV)/.created
+	$(PIP) install --quiet -c constraints.txt hatchling
+	touch $@
+
+$(BUILD)/.wheel: $(SOURCES) $(VENV)/.builder
+	rm -rf $(BUILD)
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir $(BUILD) .
+	touch $@
+
+$(VENV)/.offline: pyproject.toml constraints.txt | $(BUILD)/.wheel
+	$(PIP) install --quiet -c constraints.txt "$(WHEEL)[offline]"
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BUILD)/.wheel
+	$(PIP) install --quiet -c constraints.txt "$(WHEEL)[offline,dev]"
+	touch $@ $(VENV)/.offline
+
+$(VENV)/.installed: $(BUILD)/.wheel
+	$(PIP) install --quiet --no-deps --force-reinstall $(WHEEL)
+	touch $@

@@ -1,0 +1,113 @@
+"""`relsim embed`: images into a vector table."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from relsim.cli import options
+from relsim.cli.output import image_progress, note, print_json
+
+if TYPE_CHECKING:
+    from relsim.vectors.build import BuildSummary
+    from relsim.vectors.table import VectorTable
+
+EXIT_SOME_FAILED = 3
+_SHOWN_FAILURES = 5
+
+
+def embed(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCES...", help="Image files, folders, patterns, manifests (.jsonl), or - for a list on stdin."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="TABLE", help="Folder of the table, new or to be continued.")
+    ],
+    checkpoint: options.Checkpoint = None,
+    base_model: options.BaseModel = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    recipe: options.Recipe = None,
+    encoder: Annotated[
+        str, typer.Option(metavar="NAME", help="relational, descriptors, or any other that is registered.")
+    ] = options.DEFAULT_ENCODER,
+    image_folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the images of a manifest are.")
+    ] = None,
+    ids: Annotated[
+        Literal["relative", "stem"],
+        typer.Option(help="Name images by their path below the source, or by file stem."),
+    ] = "relative",
+    part_rows: Annotated[int, typer.Option(min=1, help="Images that are stored together; what a kill may cost.")] = 256,
+    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads. Default: one per core.")] = None,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Size of a batch, in tokens.")] = 4096,
+    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+) -> None:
+    """Embed images into a table; run again to go on where it stopped.
+
+    Images that are in the table are skipped, images that failed are tried again. Exits with 3 if some failed.
+    """
+    from relsim.data.sources import list_images
+    from relsim.vectors.build import fill_table
+    from relsim.vectors.table import VectorTable
+
+    records = list_images(sources, image_folder=image_folder, ids=ids, same_id="refuse")
+    model_options = options.model_options(checkpoint, base_model, device, dtype, recipe)
+    loaded = options.load_encoder(encoder, model_options)
+    origin = {"encoder": encoder, **model_options}
+    with VectorTable.open_or_create(out, loaded.fingerprint, loaded.dimension, origin=origin) as table:
+        started = time.monotonic()
+        with image_progress(len(records), quiet=as_json) as advance:
+            summary = fill_table(
+                table, records, loaded, part_rows=part_rows, workers=workers, budget=batch_tokens, on_outcome=advance
+            )
+        seconds = time.monotonic() - started
+        if as_json:
+            print_json(_document(table, summary, seconds))
+        else:
+            _report(table, summary, seconds)
+    if summary.failures:
+        sys.exit(EXIT_SOME_FAILED)
+
+
+def _document(table: VectorTable, summary: BuildSummary, seconds: float) -> dict[str, Any]:
+    return {
+        "schema": "relsim.embed/1",
+        "table": str(table.path),
+        "rows": len(table),
+        "images": summary.total,
+        "embedded": summary.embedded,
+        "skipped": summary.skipped,
+        "failed": summary.reasons,
+        "failures": [
+            {
+                "image_id": failure.record.image_id,
+                "source": failure.record.source,
+                "status": failure.status.value,
+                "reason": failure.reason,
+            }
+            for failure in summary.failures
+        ],
+        "seconds": round(seconds, 3),
+        "fingerprint": table.fingerprint.to_dict(),
+    }
+
+
+def _report(table: VectorTable, summary: BuildSummary, seconds: float) -> None:
+    speed = f" in {seconds:.1f} s ({summary.embedded / seconds:.1f} images/s)" if summary.embedded and seconds else ""
+    there = f", {summary.skipped:,} were there" if summary.skipped else ""
+    typer.echo(f"{table.path}: {summary.embedded:,} embedded{speed}{there}; {len(table):,} rows in the table")
+    if not summary.failures:
+        return
+    note(f"{len(summary.failures):,} failed: " + ", ".join(f"{n:,} {reason}" for reason, n in summary.reasons.items()))
+    for failure in summary.failures[:_SHOWN_FAILURES]:
+        note(f"  {failure.record.image_id}: {failure.reason} ({failure.status.value})")
+    if len(summary.failures) > _SHOWN_FAILURES:
+        note(f"  ... and {len(summary.failures) - _SHOWN_FAILURES:,} more; --json lists all")

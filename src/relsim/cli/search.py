@@ -1,0 +1,83 @@
+"""`relsim search`: the nearest images of a table, for an id, an image or a sentence; on one axis or two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relsim.cli import options
+from relsim.cli.output import note, print_hits, print_json
+
+if TYPE_CHECKING:
+    from relsim.encoders.base import AnyEncoder
+
+
+def search(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A table that `relsim embed` made.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="An id in the table, an image file, or a sentence.")],
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Matches to show.")] = 10,
+    kind: Annotated[
+        str | None,
+        typer.Option("--as", metavar="id|image|text", help="What QUERY is, where it could be several things."),
+    ] = None,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE", help="A second table of the same images: the axis of looks.", rich_help_panel="Two axes"
+        ),
+    ] = None,
+    weight: Annotated[
+        float | None, typer.Option(help="Rank by relation minus WEIGHT times look.", rich_help_panel="Two axes")
+    ] = None,
+    ceiling: Annotated[
+        float | None,
+        typer.Option(help="Leave out images whose look is more alike than this.", rich_help_panel="Two axes"),
+    ] = None,
+    checkpoint: options.Checkpoint = None,
+    base_model: options.BaseModel = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    recipe: options.Recipe = None,
+    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+) -> None:
+    """Find the images of a table that are most alike to a query.
+
+    An image or a sentence is embedded with the model that made the table; name it again only if it has moved. With
+    --attributes, images can be asked to share the logic and not the look.
+    """
+    from relsim.errors import SearchError
+    from relsim.vectors.query import Query, search_table, search_two_axes
+    from relsim.vectors.table import VectorTable
+
+    given = options.model_options(checkpoint, base_model, device, dtype, recipe)
+    opened = VectorTable.open(table)
+    asked = Query.parse(query, opened, kind)
+
+    def load(origin: Mapping[str, Any]) -> AnyEncoder:
+        return options.encoder_of(origin, given)
+
+    if attributes is not None:
+        looks = VectorTable.open(attributes)
+        found = search_two_axes(opened, looks, asked, top_k, load, weight=weight or 0.0, ceiling=ceiling)
+    elif weight is None and ceiling is None:
+        found = search_table(opened, asked, top_k, load)
+    else:
+        raise SearchError("--weight and --ceiling compare with looks: name a second table with --attributes")
+    for line in found.notes:
+        note(f"note: {line}")
+    if as_json:
+        print_json(
+            {
+                "schema": "relsim.search/1",
+                "table": str(table),
+                "query": {"kind": asked.kind.value, "value": query},
+                "hits": [asdict(hit) for hit in found.hits],
+                "fingerprint": opened.fingerprint.to_dict(),
+            }
+        )
+    else:
+        print_hits(found)

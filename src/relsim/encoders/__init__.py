@@ -1,0 +1,1 @@
+"""Encoders: images in, unit vectors out, behind one protocol."""

@@ -1,0 +1,61 @@
+"""What an encoder is: a protocol, so that a user's own model fits without a base class.
+
+An encoder works in two steps. `prepare` turns one image into whatever the model eats; it runs in decode
+threads, ahead of the model, and must be thread-safe. `encode` turns a batch of prepared images into vectors;
+it is called from one thread at a time. `cost` tells how much of the memory budget a prepared image takes.
+
+Vectors are float32, shape (N, D), rows of unit length. A row never depends on the rest of its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from relsim.fingerprint import Fingerprint
+
+Vectors = NDArray[np.float32]
+"""Shape (N, D), float32, rows of unit length."""
+
+PreparedT = TypeVar("PreparedT")
+
+
+@runtime_checkable
+class Encoder(Protocol[PreparedT]):
+    """Images in, unit vectors out."""
+
+    @property
+    def name(self) -> str:
+        """Short name for people: `relational`, `descriptors`."""
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of a vector."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What the vectors depend on: weights, prompt, recipe, precision."""
+
+    def prepare(self, image: Image.Image) -> PreparedT:
+        """Make one RGB image ready for `encode`. Thread-safe. Raises `ImageError` for an image it cannot take."""
+
+    def cost(self, prepared: PreparedT) -> int:
+        """Length of the prepared image in tokens (or a like unit of memory); batches keep to a budget of it."""
+
+    def encode(self, batch: Sequence[PreparedT]) -> Vectors:
+        """Vectors of shape (len(batch), D) for prepared images, in order."""
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """Sentences in, unit vectors out, in the space of an image encoder."""
+
+    def encode_text(self, sentences: Sequence[str]) -> Vectors:
+        """Vectors of shape (len(sentences), D)."""
+
+
+AnyEncoder = Encoder[Any]

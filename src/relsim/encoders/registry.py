@@ -1,0 +1,198 @@
+"""Encoders by name: those of this package, those that other packages offer, and a user's own.
+
+`load_encoder` takes, in this order,
+
+- a name of this package: `relational`, `descriptors`, `descriptors-colour`, `descriptors-hog`, `fake`;
+- the name of an entry point in the group `relsim.encoders`, by which an installed package offers its encoder;
+- `module:factory`, any importable function or class that makes one.
+
+Whatever it makes is held against the `Encoder` protocol; no base class is needed. Nothing is imported before it is
+asked for, so listing the encoders never loads torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+from relsim.encoders.base import AnyEncoder
+from relsim.errors import EncoderError, RelsimError
+from relsim.fingerprint import Fingerprint
+
+ENTRY_POINT_GROUP = "relsim.encoders"
+
+_FACTS: dict[str, type] = {"name": str, "dimension": int, "fingerprint": Fingerprint}
+_METHODS = ("prepare", "cost", "encode")
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderInfo:
+    """A name that `load_encoder` knows, and one line about what it makes."""
+
+    name: str
+    description: str
+
+
+def available() -> list[EncoderInfo]:
+    """What can be loaded by name: this package's encoders, then installed packages' by name. Imports none of them."""
+    own = [EncoderInfo(name, description) for name, (description, _) in _OWN.items()]
+    others = [point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in _OWN]
+    return own + [EncoderInfo(point.name, _origin(point)) for point in sorted(others, key=lambda point: point.name)]
+
+
+def load_encoder(name: str, **options: Any) -> AnyEncoder:
+    """Make the encoder `name`, the options being its own.
+
+    Raises `EncoderError` for an unknown name, an option that the encoder does not take, a factory that fails, or an
+    object that is no encoder; errors of this package pass through (`CheckpointError` of the relational encoder).
+    """
+    factory = _find(name)
+    _check_options(name, factory, options)
+    try:
+        encoder = factory(**options)
+    except RelsimError:
+        raise
+    except Exception as error:
+        raise EncoderError(f"the encoder {name} could not be made: {type(error).__name__}: {error}") from error
+    return check_encoder(encoder, name)
+
+
+def check_encoder(candidate: object, name: str | None = None) -> AnyEncoder:
+    """The candidate itself, if it has every member of the protocol; `EncoderError` naming those at fault otherwise."""
+    faults = []
+    for member, kind in _FACTS.items():
+        if not hasattr(candidate, member):
+            faults.append(f"{member} is missing")
+        elif not isinstance(value := getattr(candidate, member), kind) or isinstance(value, bool):
+            faults.append(f"{member} is {value!r}, not of type {kind.__name__}")
+        elif isinstance(value, int) and value < 1:
+            faults.append(f"{member} is {value}, not positive")
+    for member in _METHODS:
+        if not hasattr(candidate, member):
+            faults.append(f"{member}() is missing")
+        elif not callable(getattr(candidate, member)):
+            faults.append(f"{member} is not a method")
+    if faults:
+        kind_of = f"{type(candidate).__name__} is no encoder"
+        who = kind_of if name is None else f"{name}: {kind_of}"
+        raise EncoderError(f"{who}: {'; '.join(faults)} (the protocol is relsim.encoders.base.Encoder)")
+    return cast("AnyEncoder", candidate)
+
+
+def _relational(
+    *,
+    checkpoint_dir: str | None = None,
+    base_model: str | None = None,
+    cache_dir: str | None = None,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    recipe: str | None = None,
+) -> AnyEncoder:
+    if checkpoint_dir is None:
+        raise EncoderError(
+            "the encoder relational needs a checkpoint: checkpoint_dir= (--checkpoint) takes a folder or a Hub id such "
+            "as thaoshibe/relsim-qwenvl25-lora"
+        )
+    from relsim.encoders.relational import RelationalEncoder
+    from relsim.models.query_vlm import load_query_vlm
+
+    vlm = load_query_vlm(
+        checkpoint_dir,
+        base_model=base_model,
+        cache_dir=cache_dir,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        recipe=recipe,
+    )
+    return RelationalEncoder(vlm)
+
+
+def _descriptors(*, side: int = 64, grid: int = 4) -> AnyEncoder:
+    from relsim.encoders.descriptors import DescriptorEncoder
+
+    return DescriptorEncoder("both", side=side, grid=grid)
+
+
+def _descriptors_colour(*, side: int = 64, grid: int = 4) -> AnyEncoder:
+    from relsim.encoders.descriptors import DescriptorEncoder
+
+    return DescriptorEncoder("colour", side=side, grid=grid)
+
+
+def _descriptors_hog(*, side: int = 64) -> AnyEncoder:
+    from relsim.encoders.descriptors import DescriptorEncoder
+
+    return DescriptorEncoder("hog", side=side)
+
+
+def _fake() -> AnyEncoder:
+    from relsim.encoders.fake import FakeEncoder
+
+    return FakeEncoder()
+
+
+Factory = Callable[..., AnyEncoder]
+
+_OWN: dict[str, tuple[str, Factory]] = {
+    "relational": ("a query-token VLM from a checkpoint: pictures are alike when they work alike", _relational),
+    "descriptors": ("colour layout and edges, without weights: pictures are alike when they look alike", _descriptors),
+    "descriptors-colour": ("the colour half of descriptors: which colours there are and where", _descriptors_colour),
+    "descriptors-hog": ("the other half of descriptors: where edges are and which way they run", _descriptors_hog),
+    "fake": ("mean colour in four numbers, for tests and dry runs", _fake),
+}
+
+
+def _find(name: str) -> Factory:
+    if name in _OWN:
+        return _OWN[name][1]
+    offered = [point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == name]
+    if len({point.value for point in offered}) > 1:
+        sources = ", ".join(point.value for point in offered)
+        raise EncoderError(f"several installed packages offer an encoder {name}; name one of {sources} instead")
+    if offered:
+        return _import(offered[0].value.partition("[")[0].strip())
+    if _REFERENCE.fullmatch(name):
+        return _import(name)
+    known = ", ".join(info.name for info in available())
+    raise EncoderError(f"there is no encoder {name!r}; known are {known}, and module:factory names one of your own")
+
+
+def _import(reference: str) -> Factory:
+    module_name, _, path = reference.partition(":")
+    try:
+        found: Any = import_module(module_name)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except Exception as error:
+        raise EncoderError(
+            f"{reference} cannot be imported ({type(error).__name__}: {error}); "
+            "is its package installed, or its folder on PYTHONPATH?"
+        ) from error
+    if not callable(found):
+        raise EncoderError(f"{reference} is {type(found).__name__}, not a function or class that makes an encoder")
+    return cast("Factory", found)
+
+
+def _check_options(name: str, factory: Factory, options: dict[str, Any]) -> None:
+    """Refuse options that the factory does not take, or lacks. A TypeError of its own would mean something else."""
+    try:
+        signature = inspect.signature(factory)
+    except ValueError:  # built-in callables may have none
+        return
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        takes = ", ".join(signature.parameters) or "none"
+        raise EncoderError(f"the encoder {name}: {error}; its options are {takes}") from error
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"{point.value}, from the package {point.dist.name}" if point.dist else point.value

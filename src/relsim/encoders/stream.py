@@ -1,0 +1,166 @@
+"""Records in, vectors and failures out: decode threads ahead of the model, batches by memory, one outcome per record.
+
+Records are taken in *windows*: as many as fill a few batches. The pictures of a window are sorted by cost and cut into
+batches that keep to a budget of it, so that equal sizes meet and memory is bounded by tokens, not by a count. Windows
+and batches follow from the records alone, never from timing: the same records always make the same batches.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from relsim.data.images import load_image
+from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
+from relsim.encoders.base import AnyEncoder, Vectors
+from relsim.errors import ImageError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_BUDGET = 4_096
+"""Cost of one batch in tokens: a dozen pictures of 0.2 MP, about what keeps a CPU's caches warm."""
+WINDOW_BATCHES = 4
+"""Batches' worth of pictures that are sorted together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One record and its vector (D,), unit length."""
+
+    record: ImageRecord
+    vector: NDArray[np.float32]
+
+
+Outcome: TypeAlias = Encoded | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A prepared picture, its place among the records and its cost."""
+
+    record: ImageRecord
+    prepared: Any
+    cost: int
+
+
+def encode_records(
+    records: Iterable[ImageRecord],
+    encoder: AnyEncoder,
+    *,
+    workers: int | None = None,
+    budget: int = DEFAULT_BUDGET,
+) -> Iterator[Outcome]:
+    """One outcome per record, window by window; inside a window failures come first, then pictures by cost.
+
+    `workers` threads read and prepare pictures (default: one per core, at most 16); `budget` bounds the summed cost of
+    a batch, a single larger picture apart. Nothing about one picture ends the stream.
+    """
+    workers = workers or min(16, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        for window in _windows(_in_order(pool, records, encoder, ahead=8 * workers), WINDOW_BATCHES * budget):
+            yield from (item for item in window if isinstance(item, Failure))
+            ready = [item for item in window if isinstance(item, _Ready)]
+            for batch in cut_by_cost([item.cost for item in ready], budget):
+                yield from _encode(encoder, [ready[index] for index in batch])
+
+
+def encode_images(encoder: AnyEncoder, images: Sequence[Image.Image], *, budget: int = DEFAULT_BUDGET) -> Vectors:
+    """Vectors (len(images), D) of RGB pictures in memory, in order. Raises `ImageError` for one it cannot take."""
+    prepared = [encoder.prepare(image) for image in images]
+    vectors = np.empty((len(images), encoder.dimension), np.float32)
+    for rows in cut_by_cost([encoder.cost(item) for item in prepared], budget):
+        vectors[rows] = encoder.encode([prepared[row] for row in rows])
+    return vectors
+
+
+def cut_by_cost(costs: Sequence[int], budget: int) -> list[list[int]]:
+    """Indices sorted by cost and cut so that each batch costs at most `budget`, or is a single item beyond it."""
+    batches: list[list[int]] = []
+    spent = 0
+    for index in sorted(range(len(costs)), key=lambda i: costs[i]):
+        if not batches or spent + costs[index] > budget:
+            batches.append([])
+            spent = 0
+        batches[-1].append(index)
+        spent += costs[index]
+    return batches
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, records: Iterable[ImageRecord], encoder: AnyEncoder, *, ahead: int
+) -> Iterator[_Ready | Failure]:
+    """Prepared pictures in the order of their records, with at most `ahead` in work or waiting."""
+    todo = iter(records)
+    pending: deque[Future[_Ready | Failure]] = deque(
+        pool.submit(_prepare, encoder, record) for record in islice(todo, ahead)
+    )
+    try:
+        while pending:
+            done = pending.popleft().result()
+            pending.extend(pool.submit(_prepare, encoder, record) for record in islice(todo, 1))
+            yield done
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _prepare(encoder: AnyEncoder, record: ImageRecord) -> _Ready | Failure:
+    loaded = load_image(record)
+    if not isinstance(loaded, LoadedImage):
+        return loaded
+    try:
+        prepared = encoder.prepare(loaded.image)
+        return _Ready(record, prepared, encoder.cost(prepared))
+    except ImageError as error:
+        return Failure(record, Status(error.status), error.reason)
+    except Exception as error:
+        logger.debug("preparing %s failed", record.image_id, exc_info=True)
+        return Failure(record, Status.ENCODER, _first_line(error))
+
+
+def _windows(items: Iterator[_Ready | Failure], budget: int) -> Iterator[list[_Ready | Failure]]:
+    window: list[_Ready | Failure] = []
+    spent = 0
+    for item in items:
+        window.append(item)
+        spent += item.cost if isinstance(item, _Ready) else 1
+        if spent >= budget:
+            yield window
+            window, spent = [], 0
+    if window:
+        yield window
+
+
+def _encode(encoder: AnyEncoder, batch: Sequence[_Ready]) -> Iterator[Outcome]:
+    """Outcomes of one batch; where the encoder fails on a batch, each of its pictures is tried alone."""
+    try:
+        vectors = encoder.encode([item.prepared for item in batch])
+    except Exception as error:
+        if len(batch) == 1:
+            logger.debug("encoding %s failed", batch[0].record.image_id, exc_info=True)
+            yield Failure(batch[0].record, Status.ENCODER, _first_line(error))
+            return
+        logger.warning("a batch of %d pictures failed (%s); trying them one by one", len(batch), _first_line(error))
+        for item in batch:
+            yield from _encode(encoder, [item])
+        return
+    for item, vector in zip(batch, vectors, strict=True):
+        if np.isfinite(vector).all():
+            yield Encoded(item.record, vector)
+        else:
+            yield Failure(item.record, Status.ENCODER, "the encoder gave a vector that is not finite")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,0 +1,179 @@
+"""The metric: two pictures, a picture and a sentence, or whole collections, in one space of 384 numbers.
+
+`relsim()` is the published call with keyword-only additions; `RelationalSimilarity` is what it returns first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from relsim.data.images import preprocess_image
+from relsim.data.records import Failure, ImageRecord
+from relsim.encoders.base import Vectors
+from relsim.encoders.relational import RelationalEncoder
+from relsim.encoders.stream import DEFAULT_BUDGET, cut_by_cost, encode_records
+from relsim.errors import CalibrationError, CheckpointError, ImageError
+from relsim.fingerprint import Fingerprint
+from relsim.models.pixels import Patches, limit_longest_edge
+from relsim.models.query_vlm import Engine, QueryVLM, load_query_vlm
+from relsim.models.text_encoder import CaptionEncoder
+
+Images: TypeAlias = Image.Image | Sequence[Image.Image]
+Comparable: TypeAlias = Images | str | Sequence[str] | Tensor
+Preprocess = Callable[[Images], Any]
+
+
+class RelationalSimilarity:
+    """Scores and embeddings of one checkpoint. Embeddings are float32 tensors of unit rows, on the model's device."""
+
+    def __init__(self, vlm: QueryVLM, *, cache_dir: str | Path | None = None) -> None:
+        self.vlm = vlm
+        self._cache_dir = cache_dir
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.vlm.device
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What an embedding depends on: weights, prompt, recipe, precision."""
+        return self.vlm.fingerprint
+
+    @cached_property
+    def encoder(self) -> RelationalEncoder:
+        """This model as an encoder, for tables and retrieval runs."""
+        return RelationalEncoder(self.vlm)
+
+    @cached_property
+    def text_encoder(self) -> CaptionEncoder:
+        """The frozen encoder of sentences; its weights are loaded with the first sentence."""
+        return CaptionEncoder(str(self.device), self._cache_dir)
+
+    def __call__(self, first: Image.Image, second: Image.Image) -> float:
+        """Relational similarity of two pictures, -1 to 1; higher is more alike."""
+        embeddings = self.embed([first, second])
+        return float(embeddings[0] @ embeddings[1])
+
+    def eval(self) -> RelationalSimilarity:
+        """Itself: the model has no other mode. Kept because the published class has it."""
+        return self
+
+    def embed(self, images: Images, max_image_size: int | None = None, micro_batch_size: int | None = None) -> Tensor:
+        """Embeddings (N, 384) of one picture (N = 1) or a list, in order.
+
+        `max_image_size` caps the longer side in pixels (Lanczos); `micro_batch_size` caps the pictures per forward
+        pass. Without it batches are cut by memory. A row does not depend on its batch. Raises `TypeError` for what is
+        no PIL image, `ImageError` for a picture that the recipe cannot take.
+        """
+        if isinstance(images, Image.Image):
+            images = [images]
+        prepared = [
+            self.vlm.prepare(limit_longest_edge(image, max_image_size)) for image in preprocess_image(list(images))
+        ]
+        embeddings = torch.empty((len(prepared), self.vlm.dimension), device=self.device)
+        for rows in self._batches(prepared, micro_batch_size):
+            embeddings[rows] = self.vlm.embed([prepared[row] for row in rows])
+        return embeddings
+
+    def embed_files(
+        self, paths: Sequence[str | Path], *, workers: int | None = None, budget: int = DEFAULT_BUDGET
+    ) -> Vectors:
+        """Vectors (N, 384) of image files, in order, read and prepared in threads ahead of the model.
+
+        EXIF orientation is applied. Raises `ImageError` naming the first file that cannot be used; to go on past bad
+        files, use `relsim.encoders.stream.encode_records`.
+        """
+        records = [ImageRecord(str(number), str(path)) for number, path in enumerate(paths)]
+        vectors = np.empty((len(records), self.vlm.dimension), np.float32)
+        for outcome in encode_records(records, self.encoder, workers=workers, budget=budget):
+            if isinstance(outcome, Failure):
+                raise ImageError(outcome.status, f"{outcome.record.source}: {outcome.reason}")
+            vectors[int(outcome.record.image_id)] = outcome.vector
+        return vectors
+
+    def embed_text(self, captions: str | Sequence[str]) -> Tensor:
+        """Embeddings (N, 384) of anonymous captions, in the space of the pictures."""
+        sentences = [captions] if isinstance(captions, str) else list(captions)
+        return torch.from_numpy(self.text_encoder.encode_text(sentences)).to(self.device)
+
+    def similarity(self, xs: Comparable, ys: Comparable | None = None) -> Tensor:
+        """Similarities (N, M) of pictures, captions or embeddings with others, or with themselves."""
+        first = self._embeddings(xs)
+        return first @ (first if ys is None else self._embeddings(ys)).T
+
+    def percentile(self, score: float) -> float:
+        """Share of unrelated pairs, in percent, that score below `score`, by the checkpoint's null distribution.
+
+        Raises `CalibrationError` for a checkpoint that carries none.
+        """
+        null = self.vlm.checkpoint.null_distribution
+        if not null:
+            raise CalibrationError(
+                "this checkpoint carries no null distribution, so a score has no percentile; "
+                "the published checkpoints do not either"
+            )
+        return float(np.interp(score, null["scores"], null["percentiles"]))
+
+    def _embeddings(self, items: Comparable) -> Tensor:
+        if isinstance(items, Tensor):
+            return items.to(self.device)
+        if isinstance(items, (str, Image.Image)):
+            return self.embed_text(items) if isinstance(items, str) else self.embed(items)
+        sentences = [item for item in items if isinstance(item, str)]
+        if not sentences:
+            return self.embed([item for item in items if not isinstance(item, str)])
+        if len(sentences) < len(items):
+            raise TypeError("pictures and sentences in one list: give them as two arguments")
+        return self.embed_text(sentences)
+
+    def _batches(self, prepared: Sequence[Patches], micro_batch_size: int | None) -> list[list[int]]:
+        if micro_batch_size:
+            rows = list(range(len(prepared)))
+            return [rows[start : start + micro_batch_size] for start in range(0, len(rows), micro_batch_size)]
+        return cut_by_cost([self.vlm.tokens(patches) for patches in prepared], DEFAULT_BUDGET)
+
+
+def relsim(  # noqa: PLR0913 - three published parameters, the rest by name
+    pretrained: bool = True,  # noqa: FBT001, FBT002 - the published signature
+    checkpoint_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    *,
+    base_model: str | Path | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    recipe: str | None = None,
+    revision: str | None = None,
+    engine: Engine | None = None,
+) -> tuple[RelationalSimilarity, Preprocess]:
+    """A model and the preprocessing of its pictures, from a checkpoint.
+
+    `checkpoint_dir` and `base_model` are local folders or Hub ids; the base is the one that the checkpoint names
+    unless given. `recipe` is `native`, `crop448` or `squash448`. Raises `CheckpointError` or `DeviceError`.
+    """
+    if not pretrained:
+        raise ValueError("only pretrained=True is supported; to train a model of your own see relsim.training")
+    if checkpoint_dir is None:
+        raise CheckpointError(
+            'name a checkpoint: checkpoint_dir="thaoshibe/relsim-qwenvl25-lora" is the published one (a 16 GB base '
+            "model is fetched with it), or give a folder of your own"
+        )
+    vlm = load_query_vlm(
+        checkpoint_dir,
+        base_model=base_model,
+        cache_dir=cache_dir,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        recipe=recipe,
+        engine=engine,
+    )
+    return RelationalSimilarity(vlm, cache_dir=cache_dir), preprocess_image

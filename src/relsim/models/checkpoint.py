@@ -1,0 +1,244 @@
+"""Checkpoint folders: the one reader and the one writer. Files only; `query_vlm.py` makes a network of them.
+
+The published layout, read and written:
+
+    adapter_config.json, adapter_model.safetensors    LoRA in peft's format
+    projection_and_config.pt                          {"projection": {weight, bias}, "query_token_id": int, ...}
+    tokenizer and processor files                     with <|query|> in the vocabulary
+
+Added by relsim, and read in preference:
+
+    projection.safetensors                            weight (384, H) and bias (384,)
+    relsim.json                                       recipe, query token, training record, null distribution
+
+Pickles are opened with `weights_only=True`: tensors and plain values, no code. Formats are described byte for byte in
+docs/formats.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from relsim.errors import CheckpointError
+from relsim.models.pixels import Recipe
+
+FORMAT_VERSION = 1
+ADAPTER_CONFIG, ADAPTER_TENSORS = "adapter_config.json", "adapter_model.safetensors"
+PROJECTION, PUBLISHED_PROJECTION, METADATA = "projection.safetensors", "projection_and_config.pt", "relsim.json"
+PROCESSOR_FILES = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a checkpoint folder holds, weights of the base model apart.
+
+    `adapter` is empty for a folder that holds a whole model of its own (`config.json`, `model.safetensors`).
+    """
+
+    projection_weight: Tensor  # (D, H)
+    projection_bias: Tensor  # (D,)
+    query_token_id: int
+    adapter_config: Mapping[str, Any] = field(default_factory=dict)
+    adapter: Mapping[str, Tensor] = field(default_factory=dict)
+    recipe: Recipe = Recipe.NATIVE
+    query_token: str = "<|query|>"
+    training: Mapping[str, Any] = field(default_factory=dict)  # step, epoch and whatever a trainer records
+    null_distribution: Mapping[str, Any] | None = None
+
+    @property
+    def base_model(self) -> str | None:
+        """Name of the base model that the adapter was trained on."""
+        name = self.adapter_config.get("base_model_name_or_path")
+        return None if name is None else str(name)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read and check a folder. Raises `CheckpointError` naming the file or tensor at fault."""
+    metadata = _read_json(folder / METADATA) if (folder / METADATA).exists() else {}
+    version = metadata.get("format_version", FORMAT_VERSION)
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{folder / METADATA} has format version {version}; this relsim reads {FORMAT_VERSION}: update relsim"
+        )
+    published = _read_published_projection(folder / PUBLISHED_PROJECTION)
+    weight, bias = _read_projection(folder, published)
+    query = metadata.get("query_token_id", published.get("query_token_id"))
+    if not isinstance(query, int):
+        raise CheckpointError(f"{folder} does not tell the id of the query token (query_token_id)")
+    config, adapter = _read_adapter(folder)
+    return Checkpoint(
+        projection_weight=weight,
+        projection_bias=bias,
+        query_token_id=query,
+        adapter_config=config,
+        adapter=adapter,
+        recipe=parse_recipe(metadata.get("recipe", Recipe.NATIVE.value), source=str(folder / METADATA)),
+        query_token=metadata.get("query_token", "<|query|>"),
+        training=metadata.get("training") or _training_record(published),
+        null_distribution=metadata.get("null_distribution"),
+    )
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, processor: Path) -> None:
+    """Write a folder in both layouts, with the processor files of the folder `processor`; all of it or nothing.
+
+    An existing `folder` is refused. `checkpoint.adapter` must not be empty.
+    """
+    if folder.exists():
+        raise CheckpointError(f"{folder} exists already; choose another name or remove it first")
+    if not checkpoint.adapter:
+        raise CheckpointError("a checkpoint without an adapter has no published layout")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            _write_files(draft, checkpoint, processor)
+            draft.chmod(0o755)
+            draft.rename(folder)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} could not be written: {error}") from error
+
+
+def parse_recipe(name: str, source: str) -> Recipe:
+    """The recipe of that name; `source` says where the name was found."""
+    try:
+        return Recipe(name)
+    except ValueError:
+        known = ", ".join(recipe.value for recipe in Recipe)
+        raise CheckpointError(f"{source} names the recipe {name!r}; known are {known}") from None
+
+
+def _write_files(draft: Path, checkpoint: Checkpoint, processor: Path) -> None:
+    for name in PROCESSOR_FILES:
+        if (processor / name).is_file():
+            shutil.copyfile(processor / name, draft / name)
+    weight, bias = checkpoint.projection_weight.contiguous(), checkpoint.projection_bias.contiguous()
+    _write_json(draft / ADAPTER_CONFIG, checkpoint.adapter_config)
+    adapter = {name: tensor.contiguous() for name, tensor in checkpoint.adapter.items()}
+    save_file(adapter, draft / ADAPTER_TENSORS, metadata={"format": "pt"})
+    save_file({"weight": weight, "bias": bias}, draft / PROJECTION, metadata={"format": "pt"})
+    published = {
+        "projection": OrderedDict(weight=weight, bias=bias),
+        "query_token_id": checkpoint.query_token_id,
+        **_training_record(checkpoint.training),
+    }
+    torch.save(published, draft / PUBLISHED_PROJECTION)
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "recipe": checkpoint.recipe.value,
+        "query_token": checkpoint.query_token,
+        "query_token_id": checkpoint.query_token_id,
+        "training": dict(checkpoint.training),
+        "null_distribution": checkpoint.null_distribution,
+    }
+    _write_json(draft / METADATA, metadata)
+    for path in draft.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _read_projection(folder: Path, published: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    sources = []
+    if (folder / PROJECTION).exists():
+        sources.append((folder / PROJECTION, load_tensors(folder / PROJECTION)))
+    if published:
+        sources.append((folder / PUBLISHED_PROJECTION, published["projection"]))
+    if not sources:
+        raise CheckpointError(f"{folder} has neither {PROJECTION} nor {PUBLISHED_PROJECTION}: no projection to read")
+    pairs = [_check_projection(path, tensors) for path, tensors in sources]
+    if any(not torch.equal(first, other) for first, other in zip(pairs[0], pairs[-1], strict=True)):
+        raise CheckpointError(
+            f"{PROJECTION} and {PUBLISHED_PROJECTION} in {folder} differ; remove the one that is wrong"
+        )
+    return pairs[0]
+
+
+def _check_projection(path: Path, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    for name in tensors.keys() ^ {"weight", "bias"}:
+        verb = "has an unknown" if name in tensors else "lacks the"
+        raise CheckpointError(f"{path} {verb} projection tensor {name!r}; expected weight (D, H) and bias (D,)")
+    weight, bias = tensors["weight"], tensors["bias"]
+    if weight.dim() != 2 or tuple(bias.shape) != (weight.shape[0],):
+        raise CheckpointError(
+            f"{path} has projection shapes {tuple(weight.shape)} and {tuple(bias.shape)}; expected (D, H) and (D,)"
+        )
+    return weight, bias
+
+
+def _read_published_projection(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{path} cannot be read as tensors and plain values: {reason}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("projection"), Mapping):
+        raise CheckpointError(f"{path} holds no 'projection'")
+    return content
+
+
+def _read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    config, tensors = folder / ADAPTER_CONFIG, folder / ADAPTER_TENSORS
+    if config.exists() and tensors.exists():
+        return _read_json(config), load_tensors(tensors)
+    if config.exists() or tensors.exists():
+        missing = tensors if config.exists() else config
+        raise CheckpointError(f"{missing} is missing beside the rest of the adapter")
+    if not (folder / "config.json").exists():
+        raise CheckpointError(f"{folder} holds neither an adapter ({ADAPTER_CONFIG}) nor a model (config.json)")
+    return {}, {}
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file. Raises `CheckpointError`."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def _training_record(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in ("global_step", "epoch") if name in values}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} must hold one JSON object")
+    return content
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,64 @@
+"""Lanes: on a CPU, a batch runs as several small batches side by side, each on one thread.
+
+Splitting every operation over all cores costs a barrier per operation, which small networks feel and which turns into
+spinning where other threads (decoding pictures) want the same cores. Lanes have no barriers. A batch of one picture
+has nothing to split and keeps torch's own threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from relsim.models.pixels import Patches
+
+
+def run_in_lanes(forward: Callable[[Sequence[Patches]], Tensor], batch: Sequence[Patches]) -> Tensor:
+    """`forward(batch)` with rows in order, computed in as many lanes as torch may use threads."""
+    count = min(torch.get_num_threads(), len(batch))
+    if count < 2:
+        return forward(batch)
+    lanes = split_evenly([len(patches.pixels) for patches in batch], count)
+    results = list(_pool(count).map(lambda rows: forward([batch[row] for row in rows]), lanes))
+    states = torch.empty((len(batch), results[0].shape[1]), dtype=results[0].dtype)
+    for rows, result in zip(lanes, results, strict=True):
+        states[rows] = result
+    return states
+
+
+def split_evenly(costs: Sequence[int], count: int) -> list[list[int]]:
+    """Indices in `count` groups of about equal summed cost: the costliest first, each to the lightest group."""
+    groups: list[list[int]] = [[] for _ in range(count)]
+    totals = [0] * count
+    for index in sorted(range(len(costs)), key=lambda i: -costs[i]):
+        lightest = totals.index(min(totals))
+        groups[lightest].append(index)
+        totals[lightest] += costs[index]
+    return [sorted(group) for group in groups if group]
+
+
+@lru_cache(maxsize=1)
+def _pool(count: int) -> ThreadPoolExecutor:
+    """Threads on which torch computes alone. The caller's own setting is left as it was.
+
+    `torch.set_num_threads` sets the calling thread and the default of threads to come; the barrier makes every lane
+    set itself before the default is put back.
+    """
+    threads = torch.get_num_threads()
+    started = threading.Barrier(count + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        started.wait()
+
+    pool = ThreadPoolExecutor(count, thread_name_prefix="lane", initializer=start)
+    for _ in range(count):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(threads)
+    return pool

@@ -1,0 +1,68 @@
+"""Several blocks of vectors as one list of rows, without joining them in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relsim.encoders.base import Vectors
+
+Indices = NDArray[np.int64]
+
+
+class Rows:
+    """Rows of consecutive blocks (arrays of shape (n, D)), numbered from 0; optionally a selection of them.
+
+    With `selection`, row i is row `selection[i]` of the blocks.
+    """
+
+    def __init__(self, blocks: Sequence[Vectors], dimension: int, selection: Indices | None = None) -> None:
+        self._blocks = [block for block in blocks if len(block)]
+        self._ends = np.cumsum([0] + [len(block) for block in self._blocks])
+        self._selection = selection
+        self.dimension = dimension
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if self._selection is None else len(self._selection)
+
+    def spans(self, most: int) -> Iterator[tuple[int, int]]:
+        """Ranges of at most `most` rows that cover all; small blocks share a range, large ones are cut."""
+        if self._selection is not None:
+            yield from ((start, min(start + most, len(self))) for start in range(0, len(self), most))
+            return
+        start = 0
+        while start < len(self):
+            reach = start + most
+            inside = self._ends[(self._ends > start) & (self._ends <= reach)]
+            # Ending at the last border within reach keeps the next range in one block, which is then not copied;
+            # half a range at least, so that many small blocks do not mean many small products.
+            stop = int(inside[-1]) if len(inside) and inside[-1] - start >= most // 2 else min(reach, len(self))
+            yield start, stop
+            start = stop
+
+    def between(self, start: int, stop: int) -> Vectors:
+        """Rows `start` to `stop`: a view if one block holds them, a copy otherwise."""
+        if self._selection is not None:
+            return self.take(np.arange(start, stop))
+        first = int(np.searchsorted(self._ends, start, side="right")) - 1
+        pieces = []
+        while start < stop:
+            end = min(stop, int(self._ends[first + 1]))
+            pieces.append(self._blocks[first][start - self._ends[first] : end - self._ends[first]])
+            start, first = end, first + 1
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def take(self, rows: Indices) -> Vectors:
+        """A copy of these rows, shape (len(rows), D)."""
+        if self._selection is not None:
+            rows = self._selection[rows]
+        if len(self._blocks) == 1:
+            return self._blocks[0][rows]
+        taken = np.empty((len(rows), self.dimension), np.float32)
+        places = np.searchsorted(self._ends, rows, side="right") - 1
+        for place in np.unique(places):
+            wanted = np.flatnonzero(places == place)
+            taken[wanted] = self._blocks[place][rows[wanted] - self._ends[place]]
+        return taken

@@ -1,0 +1,141 @@
+"""Finish, then publish: how a file of a vector table appears on disk, and who may write.
+
+A file is written under a temporary name, flushed to the disk and renamed; whoever looks sees the old file, or
+the new one, and never a part of it. One process writes at a time: the right to write is a lock on the file
+`.lock`, which the system takes back when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from relsim.errors import TableError
+
+TEMPORARY_PREFIX = ".tmp-"
+LOCK_NAME = ".lock"
+_READ_BYTES = 2**20
+
+
+@contextlib.contextmanager
+def system_errors(action: str, path: Path) -> Iterator[None]:
+    """Turn errors of the operating system into `TableError`s that name the action and the path."""
+    try:
+        yield
+    except OSError as error:
+        # pyarrow raises bare OSErrors whose text is the only place that holds the reason.
+        reason = error.strerror or str(error)
+        hint = {
+            errno.ENOSPC: " Free some space or choose another place, then run again: finished parts are kept.",
+            errno.EDQUOT: " Free some space or choose another place, then run again: finished parts are kept.",
+            errno.EFBIG: " Choose a place that takes larger files, then run again: finished parts are kept.",
+            errno.EACCES: " Choose a place that you may write to, or change the permissions.",
+            errno.EROFS: " Choose a place that you may write to.",
+        }.get(error.errno or 0, "")
+        raise TableError(f"cannot {action} {path}: {reason}.{hint}") from error
+
+
+def publish(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file, then put it in the place of `path`; a failure leaves `path` as it was."""
+    with _finished(path, write) as temporary:
+        temporary.replace(path)
+
+
+def publish_hashed(folder: Path, stem: str, suffix: str, write: Callable[[Path], None]) -> tuple[str, int, str]:
+    """Like `publish`, under a name that ends in the first 12 digits of the content's SHA-256.
+
+    Returns the file's name, its size in bytes and its SHA-256.
+    """
+    with _finished(folder / (stem + suffix), write) as temporary:
+        digest = hashlib.sha256()
+        with temporary.open("rb") as file:
+            while block := file.read(_READ_BYTES):
+                digest.update(block)
+            size = file.tell()
+        name = f"{stem}-{digest.hexdigest()[:12]}{suffix}"
+        temporary.replace(folder / name)
+    return name, size, digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _finished(path: Path, write: Callable[[Path], None]) -> Iterator[Path]:
+    """A temporary file beside `path`, complete and on the disk, that the body renames; it never stays behind."""
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}")
+    try:
+        with system_errors("write", path):
+            write(temporary)
+            _flush(temporary)
+            yield temporary
+            _flush(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Block until the file, or the folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(data: Any) -> str:
+    """SHA-256 of a bytes-like object, in hex."""
+    return hashlib.sha256(memoryview(data)).hexdigest()
+
+
+class FolderLock:
+    """The right to write into a folder, held by one open file at a time.
+
+    `acquire` raises `TableError` if somebody else holds it. Dropping the object, `release` and the end of the
+    process give it back.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor is not None
+
+    def acquire(self) -> None:
+        """Take the lock, without waiting for it."""
+        # Not on Windows; reading a table there needs no lock.
+        import fcntl
+
+        if self.held:
+            return
+        path = self._folder / LOCK_NAME
+        with system_errors("write", path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise TableError(
+                f"{self._folder} is being written by another process. One writer at a time: "
+                "wait until it has finished, or stop it; its lock ends with it."
+            ) from error
+        except OSError as error:
+            os.close(descriptor)
+            raise TableError(f"cannot lock {path}: {error.strerror}. The file system must support flock.") from error
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back; harmless when it is not held."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.release()

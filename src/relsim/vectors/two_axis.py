@@ -1,0 +1,147 @@
+"""Search along two axes: alike in relation, and not alike in look.
+
+A relational and an attribute table over the same images are joined by id. An image is ranked by its relational
+similarity to the query minus `weight` times its attribute similarity; with a `ceiling`, images whose attribute
+similarity exceeds it are not found at all ("same logic, different look"). Both are exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from relsim.encoders.base import Vectors
+from relsim.errors import SearchError
+from relsim.vectors.blocks import Indices, Rows
+from relsim.vectors.search import unit_queries, vectors_of
+from relsim.vectors.shortlist import Scores
+from relsim.vectors.topk import DotScorer, Matches, best, excluded_rows, id_order, rounding_error
+from relsim.vectors.view import TableView
+
+
+@dataclass(frozen=True, slots=True)
+class TwoAxisHit:
+    """One match: what it is ranked by, and its cosine similarity to the query on either axis."""
+
+    image_id: str
+    score: float
+    relational: float
+    attribute: float
+    source: str
+    rank: int
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TwoAxisSearcher:
+    """Exact search over the images that both tables have, in the order of the relational one.
+
+    `missing_attribute` and `missing_relational` name the images that only the other table has; they are not found.
+    """
+
+    def __init__(self, relational: TableView, attribute: TableView) -> None:
+        self.relational, self.attribute = relational, attribute
+        self.ids = tuple(image_id for image_id in relational.ids if image_id in attribute)
+        if not self.ids:
+            raise SearchError(
+                f"{relational.path} and {attribute.path} have no image_id in common. Embed the same images."
+            )
+        self.missing_attribute = tuple(image_id for image_id in relational.ids if image_id not in attribute)
+        self.missing_relational = tuple(image_id for image_id in attribute.ids if image_id not in relational)
+        self._positions = {image_id: row for row, image_id in enumerate(self.ids)}
+        self._order = id_order(self.ids)
+        self._rows = _joined(relational, self.ids), _joined(attribute, self.ids)
+
+    def by_id(
+        self, image_id: str, k: int = 10, *, weight: float = 0.0, ceiling: float | None = None
+    ) -> list[TwoAxisHit]:
+        """Matches of an image that has a vector in both tables, without itself."""
+        pair = vectors_of(self.relational, [image_id]), vectors_of(self.attribute, [image_id])
+        return self.by_vectors(*pair, k, weight=weight, ceiling=ceiling, exclude=[image_id])[0]
+
+    def by_vectors(
+        self,
+        relational: Vectors,
+        attribute: Vectors,
+        k: int = 10,
+        *,
+        weight: float = 0.0,
+        ceiling: float | None = None,
+        exclude: Sequence[str | None] | None = None,
+    ) -> list[list[TwoAxisHit]]:
+        """Matches of Q queries, each a relational vector and an attribute vector: shapes (Q, D1) and (Q, D2)."""
+        if not math.isfinite(weight) or (ceiling is not None and math.isnan(ceiling)):
+            raise SearchError(f"weight {weight} and ceiling {ceiling} must be numbers.")
+        first = unit_queries(relational, self.relational.dimension)
+        second = unit_queries(attribute, self.attribute.dimension)
+        if len(first) != len(second):
+            raise SearchError(f"{len(first)} relational and {len(second)} attribute queries: each needs both vectors.")
+        axes = DotScorer(first, self._rows[0]), DotScorer(second, self._rows[1])
+        errors = rounding_error(first), rounding_error(second)
+        scorer = _TwoAxisScorer(axes, errors, weight, math.inf if ceiling is None else ceiling)
+        excluded = excluded_rows(exclude, self._positions, len(first))
+        matches = best(scorer, self._rows[0], k, order=self._order, excluded=excluded)
+        return [self._hits(axes, query, matches) for query in range(len(first))]
+
+    def _hits(self, axes: tuple[DotScorer, DotScorer], query: int, matches: Matches) -> list[TwoAxisHit]:
+        found = matches.indices[query][matches.indices[query] >= 0]
+        queries = np.full(len(found), query, np.int64)
+        records = self.relational.records([self.relational.positions[self.ids[row]] for row in found])
+        columns = zip(
+            records, matches.scores[query], axes[0].exact(queries, found), axes[1].exact(queries, found), strict=False
+        )
+        return [
+            TwoAxisHit(record.image_id, float(score), float(alike), float(looks), record.source, rank, record.fields)
+            for rank, (record, score, alike, looks) in enumerate(columns, 1)
+        ]
+
+
+class _TwoAxisScorer:
+    """Relational minus weight times attribute; -inf where the attribute similarity exceeds the ceiling."""
+
+    def __init__(
+        self, axes: tuple[DotScorer, DotScorer], errors: tuple[Vectors, Vectors], weight: float, ceiling: float
+    ) -> None:
+        self._axes, self._errors = axes, errors
+        self._weight, self._ceiling = weight, ceiling
+
+    def __len__(self) -> int:
+        return len(self._axes[0])
+
+    def rough(self, queries: slice, start: int, stop: int) -> Vectors:
+        relational = self._axes[0].rough(queries, start, stop)
+        attribute = self._axes[1].rough(queries, start, stop)
+        forbidden = None
+        if self._ceiling < math.inf:
+            forbidden = attribute > self._ceiling
+            # Rounding decides nothing: whoever is this close to the ceiling is scored exactly.
+            close = np.abs(attribute - np.float32(self._ceiling)) <= 1.01 * self._errors[1][queries][:, None] + 1e-7
+            near, columns = np.nonzero(close)
+            exact = self._axes[1].exact(near + queries.start, columns + start)
+            forbidden[near, columns] = exact > self._ceiling
+        attribute *= np.float32(self._weight)
+        relational -= attribute
+        if forbidden is not None:
+            relational[forbidden] = -np.inf
+        return relational
+
+    def exact(self, queries: Indices, rows: Indices) -> Scores:
+        attribute = self._axes[1].exact(queries, rows)
+        scores: Scores = self._axes[0].exact(queries, rows) - self._weight * attribute
+        scores[attribute > self._ceiling] = -np.inf
+        return scores
+
+    def error(self, queries: slice) -> Vectors:
+        error: Vectors = self._errors[0][queries] + np.float32(abs(self._weight)) * self._errors[1][queries]
+        return error
+
+
+def _joined(table: TableView, ids: tuple[str, ...]) -> Rows:
+    """The rows of these ids: where they lie if the table holds just them in this order, else by number."""
+    if ids == tuple(table.ids):
+        return Rows(table.blocks, table.dimension)
+    selection = np.array([table.positions[image_id] for image_id in ids], np.int64)
+    return Rows(table.blocks, table.dimension, selection)

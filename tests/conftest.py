@@ -1,0 +1,105 @@
+"""What every folder of tests shares: the golden data and the networks built from it.
+
+`golden/` was made by the published package on a small random network; `images/` are its 17 pictures.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The folder of golden data."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def expected():
+    """The golden scores, captions and loss."""
+    return json.loads((GOLDEN / "expected.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def golden_paths(expected):
+    """The 17 golden image files, in the order of the golden embeddings."""
+    return [GOLDEN / "images" / name for name in expected["images"]]
+
+
+@pytest.fixture(scope="session")
+def golden_pictures(golden_paths):
+    """The 17 golden pictures, converted to RGB as the published call does."""
+    return [Image.open(path).convert("RGB") for path in golden_paths]
+
+
+@pytest.fixture(scope="session")
+def golden_embeddings():
+    """(17, 384) embeddings of the published package."""
+    return np.load(GOLDEN / "expected_embeddings_fp32.npy")
+
+
+@pytest.fixture(scope="session")
+def load_golden():
+    """Loads the golden checkpoint on its golden base, on the CPU in fp32 unless told otherwise."""
+    from relsim.models.query_vlm import load_query_vlm
+
+    def load(checkpoint=GOLDEN / "relsim", **options):
+        return load_query_vlm(
+            checkpoint, **{"base_model": GOLDEN / "base", "device": "cpu", "dtype": "float32", **options}
+        )
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def packed(load_golden):
+    """The golden network on the packed engine."""
+    return load_golden(engine="packed")
+
+
+@pytest.fixture(scope="session")
+def plain(load_golden):
+    """The golden network on transformers' own forward."""
+    return load_golden(engine="plain")
+
+
+@pytest.fixture(scope="session", params=["packed", "plain"])
+def vlm(request):
+    """The golden network, once on each engine."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def metric(packed):
+    """The metric on the golden network."""
+    from relsim.metric import RelationalSimilarity
+
+    return RelationalSimilarity(packed)
+
+
+@pytest.fixture(scope="session")
+def noise():
+    """`noise(width, height, seed)` gives a picture of random pixels over a gradient."""
+
+    def picture(width, height, seed=0):
+        rng = np.random.default_rng([seed, width, height])
+        y, x = np.mgrid[0:height, 0:width]
+        smooth = np.stack([x * 255 / width, y * 255 / height, (x + y) % 256], axis=-1)
+        return Image.fromarray((smooth * 0.6 + rng.integers(0, 100, smooth.shape)).clip(0, 255).astype(np.uint8))
+
+    return picture
+
+
+@pytest.fixture(scope="session")
+def embed():
+    """`embed(vlm, pictures)` gives the embeddings of pictures as one batch."""
+
+    def run(vlm, pictures):
+        return vlm.embed([vlm.prepare(picture) for picture in pictures])
+
+    return run

@@ -1,0 +1,453 @@
+"""Checkpoint folders that do not load: every fault is an error that names the file, tensor or option."""
+
+import json
+import os
+import pickle
+import shutil
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from relsim.errors import CheckpointError
+from relsim.models.checkpoint import read_checkpoint, write_checkpoint
+
+PICKLE, PROJECTION = "projection_and_config.pt", "projection.safetensors"
+ADAPTER, CONFIG, METADATA = "adapter_model.safetensors", "adapter_config.json", "relsim.json"
+
+
+@pytest.fixture
+def folder(variant):
+    """A folder in both layouts, to be damaged."""
+    return variant()
+
+
+@pytest.fixture
+def published_folder(copy_of_golden):
+    """A folder in the published layout, to be damaged."""
+    return copy_of_golden("relsim")
+
+
+def refuse(folder, match):
+    with pytest.raises(CheckpointError, match=match) as caught:
+        read_checkpoint(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [CONFIG, ADAPTER])
+def test_half_an_adapter(published_folder, name):
+    (published_folder / name).unlink()
+    refuse(published_folder, f"{name} is missing")
+
+
+def test_no_adapter_and_no_model(published_folder):
+    (published_folder / CONFIG).unlink()
+    (published_folder / ADAPTER).unlink()
+    refuse(published_folder, "neither an adapter")
+
+
+def test_no_projection(published_folder):
+    (published_folder / PICKLE).unlink()
+    refuse(published_folder, "neither projection.safetensors nor projection_and_config.pt")
+
+
+def test_empty_folder(tmp_path):
+    refuse(tmp_path, "projection")
+
+
+def test_folder_of_the_captioner_is_no_metric(golden):
+    """It has an adapter and no projection."""
+    refuse(golden / "captioner", "no projection")
+
+
+def test_no_query_token_id(folder):
+    (folder / METADATA).unlink()
+    content = torch.load(folder / PICKLE, weights_only=True)
+    torch.save({"projection": content["projection"]}, folder / PICKLE)
+    refuse(folder, "query_token_id")
+
+
+@pytest.mark.parametrize("name", [ADAPTER, PROJECTION])
+@pytest.mark.parametrize("keep", [0, 4, 8, 100, 0.5, -1])
+def test_truncated_tensors(folder, name, keep):
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data[: int(keep * len(data)) if isinstance(keep, float) else keep])
+    refuse(folder, name)
+
+
+@pytest.mark.parametrize("name", [ADAPTER, PROJECTION])
+@pytest.mark.parametrize("data", [b"x" * 1000, struct.pack("<Q", 2**60) + b"{}", struct.pack("<Q", 2) + b"{}more"])
+def test_bytes_that_are_no_safetensors(folder, name, data):
+    (folder / name).write_bytes(data)
+    refuse(folder, name)
+
+
+@pytest.mark.parametrize("cut", np.linspace(0, 0.99, 12))
+def test_truncated_pickle(folder, cut):
+    data = (folder / PICKLE).read_bytes()
+    (folder / PICKLE).write_bytes(data[: int(cut * len(data))])
+    refuse(folder, PICKLE)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_pickle_with_flipped_bytes(published_folder, seed):
+    """Whatever it does to the reader, no other kind of error comes out."""
+    data = bytearray((published_folder / PICKLE).read_bytes())
+    rng = np.random.default_rng(seed)
+    for place in rng.integers(0, min(len(data), 1_000), 8):
+        data[place] ^= int(rng.integers(1, 256))
+    (published_folder / PICKLE).write_bytes(bytes(data))
+    try:
+        read_checkpoint(published_folder)
+    except CheckpointError as error:
+        assert PICKLE in str(error)  # noqa: PT017 - a flip may also do no harm
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x80", b"hello", pickle.dumps(3), pickle.dumps({"projection": {}}), pickle.dumps(None)[:-1]],
+    ids=["empty", "one byte", "text", "a number", "a plain pickle", "no end"],
+)
+def test_bytes_that_torch_did_not_write(published_folder, data):
+    (published_folder / PICKLE).write_bytes(data)
+    refuse(published_folder, PICKLE)
+
+
+CONTENTS = {
+    "a list": [1, 2],
+    "no projection": {"query_token_id": 1046},
+    "a projection of another type": {"projection": [1], "query_token_id": 1046},
+    "weights that are no tensors": {"projection": {"weight": [1], "bias": [2]}, "query_token_id": 1046},
+    "a lost bias": {"projection": {"weight": torch.zeros(384, 96)}, "query_token_id": 1046},
+    "one tensor more": {
+        "projection": {"weight": torch.zeros(384, 96), "bias": torch.zeros(384), "scale": torch.zeros(1)},
+        "query_token_id": 1046,
+    },
+    "another bias": {"projection": {"weight": torch.zeros(384, 96), "bias": torch.zeros(383)}, "query_token_id": 1046},
+    "a flat weight": {"projection": {"weight": torch.zeros(384), "bias": torch.zeros(384)}, "query_token_id": 1046},
+    "whole numbers": {
+        "projection": {"weight": torch.zeros(384, 96, dtype=torch.int64), "bias": torch.zeros(384, dtype=torch.int64)},
+        "query_token_id": 1046,
+    },
+    "numbers that are none": {
+        "projection": {"weight": torch.full((384, 96), torch.nan), "bias": torch.zeros(384)},
+        "query_token_id": 1046,
+    },
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_pickle_with_other_content(published_folder, content):
+    torch.save(content, published_folder / PICKLE)
+    refuse(published_folder, "projection")
+
+
+@pytest.mark.parametrize("value", ["1046", None, 1046.0, [1046], True])
+def test_query_token_id_that_is_no_whole_number(published_folder, value):
+    content = torch.load(published_folder / PICKLE, weights_only=True)
+    torch.save({**content, "query_token_id": value}, published_folder / PICKLE)
+    refuse(published_folder, "query_token_id")
+
+
+class _Hostile:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("form", ["torch", "plain", "old torch"])
+def test_code_in_a_pickle_does_not_run(published_folder, tmp_path, form):
+    """The file would make a folder when it is opened without restriction; it is refused, and no folder appears."""
+    trace = tmp_path / "it ran"
+    content = {"projection": _Hostile(trace), "query_token_id": 1046}
+    path = published_folder / PICKLE
+    if form == "plain":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=form == "torch")
+    refuse(published_folder, PICKLE)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("tensor", ["weight", "bias"])
+def test_projection_files_that_disagree(folder, tensor):
+    tensors = load_file(folder / PROJECTION)
+    tensors[tensor][0] += 1
+    save_file(tensors, folder / PROJECTION)
+    refuse(folder, r"differ; remove the one that is wrong")
+
+
+def test_query_token_ids_that_disagree(folder):
+    """Of `relsim.json` and of the pickle."""
+    metadata = json.loads((folder / METADATA).read_text())
+    (folder / METADATA).write_text(json.dumps({**metadata, "query_token_id": 7}))
+    refuse(folder, "query_token_id")
+
+
+@pytest.mark.parametrize("names", [("weight",), ("bias",), ("weight", "bias", "extra"), ()])
+def test_projection_with_other_tensors(folder, names):
+    (folder / PICKLE).unlink()
+    shapes = {"weight": (384, 96), "bias": (384,), "extra": (1,)}
+    save_file({name: torch.zeros(shapes[name]) for name in names}, folder / PROJECTION)
+    wrong = sorted(set(names) ^ {"weight", "bias"})
+    refuse(folder, f"'({'|'.join(wrong)})'")
+
+
+@pytest.mark.parametrize("shapes", [((384, 96), (96,)), ((96,), (96,)), ((384, 96, 1), (384,))], ids=str)
+def test_misshapen_projection(folder, shapes):
+    (folder / PICKLE).unlink()
+    save_file({"weight": torch.zeros(shapes[0]), "bias": torch.zeros(shapes[1])}, folder / PROJECTION)
+    refuse(folder, "projection shapes")
+
+
+@pytest.mark.parametrize(
+    "change,match",
+    [
+        ({"recipe": "crop512"}, "crop512.*known are native, crop448, squash448"),
+        ({"recipe": 3}, "recipe"),
+        ({"format_version": 2}, "format version 2"),
+        ({"format_version": "1"}, "format version"),
+    ],
+    ids=["unknown recipe", "recipe of another type", "version of the future", "version of another type"],
+)
+def test_metadata_that_this_version_does_not_know(folder, change, match):
+    metadata = json.loads((folder / METADATA).read_text())
+    (folder / METADATA).write_text(json.dumps({**metadata, **change}))
+    refuse(folder, match)
+
+
+@pytest.mark.parametrize("name", [METADATA, CONFIG])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"3", b"\xff\xfe"])
+def test_damaged_json(folder, name, data):
+    (folder / name).write_bytes(data)
+    refuse(folder, name)
+
+
+def test_recipe_of_the_call_must_be_known(load_golden):
+    with pytest.raises(CheckpointError, match="crop512"):
+        load_golden(recipe="crop512")
+
+
+def test_query_token_id_of_another_tokenizer(variant, load_golden):
+    with pytest.raises(CheckpointError, match="id 1046.*id 1045"):
+        load_golden(variant(query_token_id=1045))
+
+
+def test_tokenizer_without_the_query_token(variant, load_golden, golden):
+    folder = variant()
+    for name in ("tokenizer.json", "tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"):
+        shutil.copyfile(golden / "base" / name, folder / name)
+    with pytest.raises(CheckpointError, match=r"does not know <\|query\|>"):
+        load_golden(folder)
+
+
+def test_projection_of_another_width(variant, load_golden):
+    """What a checkpoint meets on the wrong base model."""
+    with pytest.raises(CheckpointError, match="reads 64 numbers.*gives 96.*right base model"):
+        load_golden(variant(projection_weight=torch.zeros(384, 64)))
+
+
+def test_no_processor_settings_anywhere(variant, copy_of_golden, load_golden):
+    folder, base = variant(), copy_of_golden("base")
+    for place in (folder, base):
+        (place / "preprocessor_config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"preprocessor_config.json is in none of"):
+        load_golden(folder, base_model=base)
+
+
+def test_base_that_nobody_names(variant, load_golden):
+    with pytest.raises(CheckpointError, match="base_model="):
+        load_golden(variant(config={"base_model_name_or_path": None}), base_model=None)
+
+
+def test_base_that_does_not_exist(load_golden, tmp_path):
+    with pytest.raises(CheckpointError, match=r"base model: there is no folder .*/nowhere"):
+        load_golden(base_model=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"model_type": "llama"}', '{"model_type": ["a"]}'])
+def test_base_with_a_damaged_configuration(load_golden, copy_of_golden, text):
+    base = copy_of_golden("base")
+    (base / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match="config.json"):
+        load_golden(base_model=base)
+
+
+def test_base_without_weights(load_golden, copy_of_golden):
+    base = copy_of_golden("base")
+    (base / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load_golden(base_model=base)
+
+
+def rewrite(base, change):
+    tensors = load_file(base / "model.safetensors")
+    change(tensors)
+    save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.layers.2.mlp.up_proj.weight",
+        "model.layers.0.self_attn.q_proj.bias",
+        "model.norm.weight",
+        "model.embed_tokens.weight",
+        "visual.patch_embed.proj.weight",
+        "visual.blocks.3.attn.qkv.bias",
+        "visual.merger.mlp.2.weight",
+    ],
+)
+def test_base_with_a_lost_tensor(load_golden, copy_of_golden, name):
+    base = copy_of_golden("base")
+    rewrite(base, lambda tensors: tensors.pop(name))
+    end = name.removeprefix("model.").removeprefix("visual.")
+    with pytest.raises(CheckpointError, match=f"lacks 1 tensor.*{end}"):
+        load_golden(base_model=base)
+
+
+def test_base_without_a_head_is_whole(load_golden, copy_of_golden, packed, golden_pictures, embed):
+    """No embedding needs it."""
+    base = copy_of_golden("base")
+    rewrite(base, lambda tensors: tensors.pop("lm_head.weight"))
+    found = embed(load_golden(base_model=base), golden_pictures[:1])
+    assert torch.equal(found, embed(packed, golden_pictures[:1]))
+
+
+@pytest.mark.parametrize("name", ["model.layers.7.mlp.up_proj.weight", "visual.adapter.weight", "projection.weight"])
+def test_base_with_a_tensor_more(load_golden, copy_of_golden, name):
+    base = copy_of_golden("base")
+    rewrite(base, lambda tensors: tensors.update({name: torch.zeros(2, 2)}))
+    with pytest.raises(CheckpointError, match=f"unknown 1 tensor.*{name.removeprefix('model.').removeprefix('visual.')}"):
+        load_golden(base_model=base)
+
+
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj.weight", "model.norm.weight", "visual.merger.ln_q.weight"])
+def test_base_with_a_misshapen_tensor(load_golden, copy_of_golden, name):
+    base = copy_of_golden("base")
+    rewrite(base, lambda tensors: tensors.update({name: tensors[name][:-1].clone()}))
+    with pytest.raises(CheckpointError, match=name.removeprefix("model.").removeprefix("visual.")) as caught:
+        load_golden(base_model=base)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 2_000, 1_000_000, -1])
+def test_base_with_truncated_weights(load_golden, copy_of_golden, keep):
+    base = copy_of_golden("base")
+    data = (base / "model.safetensors").read_bytes()
+    (base / "model.safetensors").write_bytes(data[:keep])
+    with pytest.raises(CheckpointError, match="base"):
+        load_golden(base_model=base)
+
+
+def test_base_that_is_a_checkpoint(load_golden, golden):
+    with pytest.raises(CheckpointError, match="config.json"):
+        load_golden(base_model=golden / "relsim")
+
+
+def test_checkpoint_that_is_a_base(load_golden, golden):
+    with pytest.raises(CheckpointError, match="no projection"):
+        load_golden(golden / "base")
+
+
+def test_writing_over_a_folder_is_refused(published, golden, tmp_path):
+    for name in ("full", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full" / "mine").write_text("keep")
+    for name in ("full", "empty"):
+        with pytest.raises(CheckpointError, match="exists already"):
+            write_checkpoint(tmp_path / name, published, golden / "relsim")
+    assert (tmp_path / "full" / "mine").read_text() == "keep"
+    assert not list((tmp_path / "empty").iterdir())
+
+
+def test_writing_a_checkpoint_without_adapter_is_refused(variant, tmp_path):
+    with pytest.raises(CheckpointError, match="without an adapter"):
+        variant(adapter={})
+    assert not list(tmp_path.iterdir())
+
+
+def test_writing_without_a_tokenizer_is_refused(published, tmp_path):
+    """A checkpoint that could not be loaded is not written."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(CheckpointError, match="tokenizer"):
+        write_checkpoint(tmp_path / "new", published, empty)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_writing_below_a_file_is_a_checkpoint_error(published, golden, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="could not be written"):
+        write_checkpoint(tmp_path / "file" / "new", published, golden / "relsim")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """`small_disk(kilobytes)` mounts a file system of that size and gives its folder."""
+    mounted = []
+
+    def mount(kilobytes):
+        place = tmp_path / f"disk of {kilobytes}"
+        place.mkdir()
+        size = f"size={kilobytes}k"
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", place], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.decode().strip()}")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("kilobytes", [20, 60, 120, 400, 480, 540, 600])
+def test_a_full_disk_leaves_nothing(small_disk, published, golden, kilobytes):
+    """The disk fills up at another file each time; the folder appears only where it is complete."""
+    disk = small_disk(kilobytes)
+    try:
+        write_checkpoint(disk / "new", published, golden / "relsim")
+    except CheckpointError as error:
+        assert "could not be written" in str(error)  # noqa: PT017 - a large enough disk is no error
+        assert list(disk.iterdir()) == []
+    else:
+        assert read_checkpoint(disk / "new").query_token_id == 1046
+
+
+def test_sizes_of_the_full_disks_are_well_chosen(published, golden, tmp_path):
+    """Each is smaller than what is written, so that every one of them does fill up."""
+    write_checkpoint(tmp_path / "new", published, golden / "relsim")
+    assert sum(path.stat().st_size for path in (tmp_path / "new").iterdir()) > 600 * 1024
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from relsim.models import checkpoint
+golden, target = map(Path, sys.argv[1:])
+real = checkpoint._write_json
+def stop(path, content):
+    if path.name == "relsim.json":
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(path, content)
+checkpoint._write_json = stop
+checkpoint.write_checkpoint(target, checkpoint.read_checkpoint(golden), golden)
+"""
+
+
+def test_kill_in_the_middle_leaves_no_folder_of_that_name(golden, tmp_path, published):
+    """What it leaves is hidden, and writing again succeeds."""
+    target = tmp_path / "new"
+    done = subprocess.run([sys.executable, "-c", KILLED, golden / "relsim", target], check=False)
+    assert done.returncode == -9
+    assert not target.exists()
+    assert all(path.name.startswith(".new-") for path in tmp_path.iterdir())
+    write_checkpoint(target, published, golden / "relsim")
+    assert read_checkpoint(target).query_token_id == 1046
