@@ -70,13 +70,13 @@ def write_model(shape: Shape, folder: Path, golden: Path, seed: int = 0) -> None
     base.mkdir(parents=True)
     adapter.mkdir()
     generator = torch.Generator().manual_seed(seed)
-    config = _config(shape, json.loads((golden / "base" / "config.json").read_text()))
+    config = model_config(shape, json.loads((golden / "base" / "config.json").read_text()))
     (base / "config.json").write_text(json.dumps(config, indent=2))
-    weights = {name: _draw(name, size, generator) for name, size in base_tensors(shape)}
+    weights = {name: draw_tensor(name, size, generator) for name, size in base_tensors(shape)}
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
-    _write_adapter(shape, weights, adapter, golden, generator)
-    _write_tokenizer(golden / "base", base)
-    _write_tokenizer(golden / "relsim", adapter)
+    write_adapter(shape, weights, adapter, golden, generator)
+    write_tokenizer(golden / "base", base)
+    write_tokenizer(golden / "relsim", adapter)
     stamp.write_text(recipe)
 
 
@@ -132,7 +132,7 @@ def _vision_layer(prefix: str, shape: Shape) -> Iterator[tuple[str, tuple[int, .
         yield f"{prefix}.{name}.bias", (rows,)
 
 
-def _draw(name: str, size: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+def draw_tensor(name: str, size: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Random bf16 values. Matrices keep the scale of their input, so that the picture reaches the embedding."""
     if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "layernorm.weight", "ln_q.weight")):
         return torch.ones(size, dtype=torch.bfloat16)
@@ -140,7 +140,7 @@ def _draw(name: str, size: tuple[int, ...], generator: torch.Generator) -> torch
     return (torch.randn(size, generator=generator) * scale).to(torch.bfloat16)
 
 
-def _config(shape: Shape, golden: dict[str, Any]) -> dict[str, Any]:
+def model_config(shape: Shape, golden: dict[str, Any]) -> dict[str, Any]:
     """The golden base's configuration with other sizes and the stock token ids."""
     config = copy.deepcopy(golden)
     for name in [name for name in config if name.endswith("_token_id")]:
@@ -169,7 +169,7 @@ def _config(shape: Shape, golden: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _write_adapter(
+def write_adapter(
     shape: Shape, base: dict[str, torch.Tensor], folder: Path, golden: Path, generator: torch.Generator
 ) -> None:
     """The adapter as peft 0.18 saves it after the vocabulary was resized: LoRA matrices and both tables."""
@@ -197,7 +197,7 @@ def _stock_id(golden_id: int) -> int:
     return golden_id - 1024 + STOCK_ORDINARY_TOKENS
 
 
-def _write_tokenizer(source: Path, target: Path) -> None:
+def write_tokenizer(source: Path, target: Path) -> None:
     """Copy a golden tokenizer, its vocabulary filled up to the stock size with strings that no text can produce."""
     for name in TOKENIZER_FILES:
         shutil.copy(source / name, target / name)

@@ -135,7 +135,7 @@ def products(queries: Vectors, blocks: list[Vectors]) -> None:
     out = np.empty(2 * MIB, np.float32)
     for start in range(0, len(queries), 1024):
         some = queries[start : start + 1024]
-        step = min(8192, len(out) // len(some))
+        step = len(out) // len(some)
         for block in blocks:
             for row in range(0, len(block), step):
                 rows = block[row : row + step]

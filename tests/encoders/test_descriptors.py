@@ -152,7 +152,7 @@ class TestColour:
 class TestWhatMoves:
     def test_a_tint_of_equal_luma_moves_colour_and_not_edges(self):
         grey = np.asarray(scene(5).convert("L").convert("RGB")).astype(float) * 0.5 + 60
-        tinted = np.clip(np.rint(grey + (60, -20, 21)), 0, 255)  # 0.2126 * 60 - 0.7152 * 20 + 0.0722 * 21 = 0
+        tinted = np.clip(np.rint(grey + np.array([60, -20, 21])), 0, 255)  # 0.2126 * 60 - 0.7152 * 20 + 0.0722 * 21 = 0
         first, second = (Image.fromarray(pixels.astype(np.uint8)) for pixels in (grey, tinted))
         assert cosine(first, second, "hog") > 0.99
         assert cosine(first, second, "colour") < 0.6

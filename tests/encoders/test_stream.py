@@ -1,4 +1,4 @@
-"""The stream: one outcome per record, batches that follow from the records alone, and an end that leaves nothing running."""
+"""The stream: one outcome per record, batches that follow from the records alone, and nothing left running."""
 
 import itertools
 import random

@@ -23,7 +23,7 @@ from PIL import Image
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
 from relsim.encoders.base import AnyEncoder, Vectors
-from relsim.errors import ImageError
+from relsim.errors import EncoderError, ImageError
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def encode_images(encoder: AnyEncoder, images: Sequence[Image.Image], *, budget:
     prepared = [encoder.prepare(image) for image in images]
     vectors = np.empty((len(images), encoder.dimension), np.float32)
     for rows in cut_by_cost([encoder.cost(item) for item in prepared], budget):
-        vectors[rows] = encoder.encode([prepared[row] for row in rows])
+        vectors[rows] = _checked(encoder, [prepared[row] for row in rows])
     return vectors
 
 
@@ -120,9 +120,11 @@ def _prepare(encoder: AnyEncoder, record: ImageRecord) -> _Ready | Failure:
         return loaded
     try:
         prepared = encoder.prepare(loaded.image)
-        return _Ready(record, prepared, encoder.cost(prepared))
+        # A picture that costs nothing would let a window grow for ever.
+        return _Ready(record, prepared, max(1, encoder.cost(prepared)))
     except ImageError as error:
-        return Failure(record, Status(error.status), error.reason)
+        known = error.status in {status.value for status in Status}
+        return Failure(record, Status(error.status) if known else Status.ENCODER, error.reason)
     except Exception as error:
         logger.debug("preparing %s failed", record.image_id, exc_info=True)
         return Failure(record, Status.ENCODER, _first_line(error))
@@ -144,7 +146,7 @@ def _windows(items: Iterator[_Ready | Failure], budget: int) -> Iterator[list[_R
 def _encode(encoder: AnyEncoder, batch: Sequence[_Ready]) -> Iterator[Outcome]:
     """Outcomes of one batch; where the encoder fails on a batch, each of its pictures is tried alone."""
     try:
-        vectors = encoder.encode([item.prepared for item in batch])
+        vectors = _checked(encoder, [item.prepared for item in batch])
     except Exception as error:
         if len(batch) == 1:
             logger.debug("encoding %s failed", batch[0].record.image_id, exc_info=True)
@@ -156,9 +158,20 @@ def _encode(encoder: AnyEncoder, batch: Sequence[_Ready]) -> Iterator[Outcome]:
         return
     for item, vector in zip(batch, vectors, strict=True):
         if np.isfinite(vector).all():
-            yield Encoded(item.record, vector)
+            yield Encoded(item.record, vector.copy())  # a view would keep the whole batch in memory
         else:
             yield Failure(item.record, Status.ENCODER, "the encoder gave a vector that is not finite")
+
+
+def _checked(encoder: AnyEncoder, batch: Sequence[Any]) -> Vectors:
+    """Vectors of a batch; an encoder that gives another number or length of rows is refused."""
+    vectors = np.asarray(encoder.encode(batch), np.float32)
+    if vectors.shape != (len(batch), encoder.dimension):
+        raise EncoderError(
+            f"the encoder {encoder.name} gave vectors of shape {vectors.shape} for a batch of {len(batch)}; "
+            f"expected ({len(batch)}, {encoder.dimension})"
+        )
+    return vectors
 
 
 def _first_line(error: Exception) -> str:

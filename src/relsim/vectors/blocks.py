@@ -27,18 +27,22 @@ class Rows:
     def __len__(self) -> int:
         return int(self._ends[-1]) if self._selection is None else len(self._selection)
 
-    def spans(self, most: int) -> Iterator[tuple[int, int]]:
-        """Ranges of at most `most` rows that cover all; small blocks share a range, large ones are cut."""
-        if self._selection is not None:
-            yield from ((start, min(start + most, len(self))) for start in range(0, len(self), most))
-            return
+    def spans(self, most: int, most_copied: int) -> Iterator[tuple[int, int]]:
+        """Ranges that cover all rows, of at most `most` rows in one block or `most_copied` across blocks.
+
+        Few ranges are better than many: a product in several threads waits for the slowest of them.
+        """
+        most_copied = min(most, most_copied)
         start = 0
         while start < len(self):
-            reach = start + most
-            inside = self._ends[(self._ends > start) & (self._ends <= reach)]
-            # Ending at the last border within reach keeps the next range in one block, which is then not copied;
-            # half a range at least, so that many small blocks do not mean many small products.
-            stop = int(inside[-1]) if len(inside) and inside[-1] - start >= most // 2 else min(reach, len(self))
+            stop = min(start + most_copied, len(self))
+            if self._selection is None:
+                borders = self._ends[self._ends > start]
+                if borders[0] - start >= most_copied // 2:
+                    stop = min(start + most, int(borders[0]))
+                elif (inside := borders[borders <= stop])[-1] - start >= most_copied // 2:
+                    # Ending at a border keeps the next range in one block.
+                    stop = int(inside[-1])
             yield start, stop
             start = stop
 

@@ -34,6 +34,7 @@ _FIELD, _FORMAT = b"relsim.field", b"relsim.format"
 _NEXT_INT32 = b"\x15"
 _DATA_PAGES = (0, 3)
 _LONGEST_HEADER = 256
+_MANY = 8
 _FIXED_COLUMNS = ("image_id", "vector", "source", "status", "reason")
 
 
@@ -116,8 +117,7 @@ class PartReader:
 
     def records(self, rows: Sequence[int] | None = None) -> list[ImageRecord]:
         """The records of these rows (of all rows if None), in the order asked for."""
-        table = self._texts() if rows is None else self._texts().take(pa.array(rows, pa.int64()))
-        return _records(table)
+        return _records(self._texts(), rows)
 
     def failures(self) -> list[Failure]:
         """The rows of a file of failures."""
@@ -283,25 +283,30 @@ def _to_json(value: Any, name: str) -> str:
         raise TableError(f"the field {name} cannot be stored as JSON: {error}. Give it as text instead.") from error
 
 
-def _records(table: pa.Table) -> list[ImageRecord]:
-    fields: list[dict[str, Any]] = [{} for _ in range(table.num_rows)]
-    for name, value, row in _field_values(table):
-        fields[row][name] = value
-    return [
-        ImageRecord(image_id, source, field)
-        for image_id, source, field in zip(
-            table["image_id"].to_pylist(), table["source"].to_pylist(), fields, strict=True
-        )
-    ]
+def _records(table: pa.Table, rows: Sequence[int] | None = None) -> list[ImageRecord]:
+    ids, sources = _values(table, "image_id", rows), _values(table, "source", rows)
+    fields: list[dict[str, Any]] = [{} for _ in ids]
+    for name, value, place in _field_values(table, rows):
+        fields[place][name] = value
+    return [ImageRecord(image_id, source, found) for image_id, source, found in zip(ids, sources, fields, strict=True)]
 
 
-def _field_values(table: pa.Table) -> Iterator[tuple[str, Any, int]]:
+def _field_values(table: pa.Table, rows: Sequence[int] | None) -> Iterator[tuple[str, Any, int]]:
     for field in table.schema:
         if field.name in _FIXED_COLUMNS:
             continue
         metadata = field.metadata or {}
         name = metadata.get(_FIELD, field.name.encode()).decode()
         is_json = metadata.get(_FORMAT) == b"json"
-        for row, value in enumerate(table[field.name].to_pylist()):
+        for place, value in enumerate(_values(table, field.name, rows)):
             if value is not None:
-                yield name, json.loads(value) if is_json else value, row
+                yield name, json.loads(value) if is_json else value, place
+
+
+def _values(table: pa.Table, name: str, rows: Sequence[int] | None) -> list[Any]:
+    """Values of a column at these rows. `Table.take` would import all of pyarrow.compute in the middle of a query."""
+    column = table[name]
+    if rows is not None and len(rows) * _MANY < len(column):
+        return [column[row].as_py() for row in rows]
+    values: list[Any] = column.to_pylist()
+    return values if rows is None else [values[row] for row in rows]

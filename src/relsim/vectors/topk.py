@@ -24,7 +24,6 @@ from relsim.vectors.blocks import Indices, Rows
 from relsim.vectors.shortlist import LIMIT, Scores, Shortlist, places
 
 _QUERIES = 1024
-_ROWS = 8192
 _SCORE_NUMBERS = 2 * 2**20  # 8 MB of rough scores at a time
 _COPY_NUMBERS = 2 * 2**20  # and at most 8 MB of rows, where a range crosses blocks
 _RESCORED_NUMBERS = 64 * 1024  # fits the level-2 cache in float64
@@ -212,7 +211,7 @@ def _best_of_chunk(
         return scorer.exact(queries + chunk.start, found)
 
     shortlist = Shortlist(scorer.error(chunk), wanted, exact, order)
-    most = min(_ROWS, _COPY_NUMBERS // rows.dimension, _SCORE_NUMBERS // (chunk.stop - chunk.start))
-    for first, last in rows.spans(max(1, most)):
+    most = max(1, _SCORE_NUMBERS // (chunk.stop - chunk.start))
+    for first, last in rows.spans(most, max(1, _COPY_NUMBERS // rows.dimension)):
         shortlist.add(scorer.rough(chunk, first, last), first)
     return shortlist.ranked()
