@@ -26,7 +26,9 @@ help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 demo: $(VENV)/.offline $(VENV)/.installed  ## Score, embed and search a folder of images, offline, in about a minute
-	$(BIN)/relsim demo
+	@echo "The checkpoint of this demo is for tests: a small network with random weights."
+	@echo "Every step below is real; which image resembles which means nothing."
+	$(BIN)/relsim demo --images tests/golden/images --checkpoint tests/golden/relsim --base-model tests/golden/base
 
 # What measures time runs first and alone. After that, one thread a worker: workers that each use every core get in
 # each other's way.

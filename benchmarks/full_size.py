@@ -1,6 +1,6 @@
 """The real 7B configuration with random weights: does it load, in how much memory, and how long takes one picture?
 
-    python benchmarks/full_size.py --folder SCRATCH [--dtype bfloat16] [--engine packed|plain] [--repeats 3] [--json FILE]
+    python benchmarks/full_size.py --folder SCRATCH [--dtype bfloat16] [--engine packed] [--repeats 3] [--json FILE]
 
 Writes 16.6 GB of random bf16 weights into SCRATCH once (a minute or two), then loads them in a fresh process and embeds
 one 448x448 picture (recipe squash448). Prints seconds to load, resident memory and seconds per picture. Random
@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
+
 from models import (
     SHAPES,
     Shape,
@@ -28,7 +30,6 @@ from models import (
     write_adapter,
     write_tokenizer,
 )
-from safetensors.torch import save_file
 
 SHAPE_7B = Shape(3584, 28, 28, 4, 18944, (16, 24, 24), 1280, 32, 16, 3420, (7, 15, 23, 31))
 SHARD_BYTES = 2_000_000_000

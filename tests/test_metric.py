@@ -19,7 +19,7 @@ CAPTIONS = ["Growth of {Subject} in stages.", "{Objects} in a ring.", "{Objects}
 
 @pytest.fixture(scope="module")
 def named_base(golden, tmp_path_factory):
-    """The golden checkpoint as a folder whose adapter names the golden base, so that the published call needs no more."""
+    """The golden checkpoint with an adapter that names the golden base, so that the published call needs no more."""
     checkpoint = read_checkpoint(golden / "relsim")
     config = {**checkpoint.adapter_config, "base_model_name_or_path": str(golden / "base")}
     folder = tmp_path_factory.mktemp("checkpoint") / "relsim"
@@ -39,11 +39,12 @@ def test_both_published_import_paths_give_one_function():
 
 def test_published_call_by_position(named_base, golden_pictures, expected):
     """`relsim(pretrained, checkpoint_dir, cache_dir)`, then score, as the published README does."""
-    model, preprocess = relsim(True, str(named_base), None)  # noqa: FBT003 - the published signature
+    model, preprocess = relsim(True, str(named_base), None)
     a, b = golden_pictures[:2]
     score = model(preprocess(a), preprocess(b))
     assert type(score) is float
-    assert score == pytest.approx(expected["scores_first4"][0][1], abs=1e-4 if model.vlm.dtype is torch.float32 else 1e-2)
+    tolerance = 1e-4 if model.vlm.dtype is torch.float32 else 1e-2
+    assert score == pytest.approx(expected["scores_first4"][0][1], abs=tolerance)
 
 
 def test_published_call_by_name(named_base, golden_pictures, tmp_path):
@@ -93,12 +94,15 @@ def test_embeddings_can_be_used_in_a_gradient(metric, golden_pictures):
 
 def test_model_takes_pictures_that_were_not_preprocessed(metric, golden_paths):
     """Twice to RGB is once to RGB."""
-    path = golden_paths[13]
-    assert Image.open(path).mode == "RGBA"
-    assert torch.equal(metric.embed(Image.open(path)), metric.embed(Image.open(path).convert("RGB")))
+    with Image.open(golden_paths[13]) as picture:
+        assert picture.mode == "RGBA"
+        assert torch.equal(metric.embed(picture), metric.embed(picture.convert("RGB")))
 
 
-@pytest.mark.parametrize("wrong", ["a.png", b"bytes", 3, None, np.zeros((4, 4, 3), np.uint8)], ids=lambda value: type(value).__name__)
+NO_PICTURES = ["a.png", b"bytes", 3, None, np.zeros((4, 4, 3), np.uint8)]
+
+
+@pytest.mark.parametrize("wrong", NO_PICTURES, ids=lambda value: type(value).__name__)
 def test_no_picture_is_a_type_error(metric, wrong):
     from relsim import preprocess_image
 
@@ -132,8 +136,8 @@ def test_micro_batch_size_changes_nothing(metric, golden_pictures, size):
 
 
 @pytest.mark.parametrize("option", ["micro_batch_size", "max_image_size"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_sizes_below_one_are_refused(metric, golden_pictures, option, value):
+@pytest.mark.parametrize("value", [-1, -448])
+def test_negative_sizes_are_refused(metric, golden_pictures, option, value):
     with pytest.raises(ValueError, match=option):
         metric.embed(golden_pictures[1:3], **{option: value})
 
@@ -177,7 +181,10 @@ def test_similarity_of_pictures_with_captions(metric, golden_pictures):
     torch.testing.assert_close(metric.similarity(CAPTIONS[0], pictures), wanted[:, :1].T, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("xs,ys,shape", [([], None, (0, 0)), ([], "pictures", (0, 2)), ("pictures", [], (2, 0))], ids=str)
+NOTHING = [([], None, (0, 0)), ([], "pictures", (0, 2)), ("pictures", [], (2, 0))]
+
+
+@pytest.mark.parametrize(("xs", "ys", "shape"), NOTHING)
 def test_similarity_with_nothing(metric, golden_pictures, xs, ys, shape):
     sides = [golden_pictures[1:3] if side == "pictures" else side for side in (xs, ys)]
     assert metric.similarity(*sides).shape == shape
@@ -197,7 +204,7 @@ def calibrated(packed):
 
 
 @pytest.mark.parametrize(
-    "score,percentile",
+    ("score", "percentile"),
     [(-0.9, 0), (-0.2, 0), (-0.1, 20), (0.0, 40), (0.05, 65), (0.1, 90), (0.3, 95), (0.5, 100), (0.99, 100)],
 )
 def test_percentile_is_read_off_the_null_distribution(calibrated, score, percentile):
@@ -250,7 +257,7 @@ def test_rotated_file_is_turned_upright(metric, golden_pictures, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name,data,status",
+    ("name", "data", "status"),
     [("gone.png", None, "missing"), ("text.png", b"hello", "not_image"), ("empty.png", b"", "empty")],
 )
 def test_bad_file_is_named(metric, golden_paths, tmp_path, name, data, status):
@@ -323,7 +330,7 @@ def test_checkpoint_that_does_not_exist(name):
 
 
 @pytest.mark.parametrize(
-    "options,match",
+    ("options", "match"),
     [
         ({"device": "gpu"}, "no device"),
         ({"device": "meta"}, "cpu or cuda"),

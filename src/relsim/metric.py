@@ -27,7 +27,7 @@ from relsim.models.query_vlm import Engine, QueryVLM, load_query_vlm
 from relsim.models.text_encoder import CaptionEncoder
 
 Images: TypeAlias = Image.Image | Sequence[Image.Image]
-Comparable: TypeAlias = Images | str | Sequence[str] | Tensor
+Comparable: TypeAlias = Images | str | Sequence[str] | Tensor | Vectors
 Preprocess = Callable[[Images], Any]
 
 
@@ -74,6 +74,9 @@ class RelationalSimilarity:
         pass. Without it batches are cut by memory. A row does not depend on its batch. Raises `TypeError` for what is
         no PIL image, `ImageError` for a picture that the recipe cannot take.
         """
+        for name, value in (("max_image_size", max_image_size), ("micro_batch_size", micro_batch_size)):
+            if value is not None and value < 0:
+                raise ValueError(f"{name} is {value}; give a positive number of pixels or pictures, or None")
         if isinstance(images, Image.Image):
             images = [images]
         prepared = [
@@ -124,6 +127,8 @@ class RelationalSimilarity:
         return float(np.interp(score, null["scores"], null["percentiles"]))
 
     def _embeddings(self, items: Comparable) -> Tensor:
+        if isinstance(items, np.ndarray):
+            items = torch.from_numpy(items)
         if isinstance(items, Tensor):
             return items.to(self.device)
         if isinstance(items, (str, Image.Image)):

@@ -22,24 +22,24 @@ def test_the_default_is_what_the_machine_has():
 @without_cuda
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7", torch.device("cuda")])
 def test_absent_cuda(name):
-    with pytest.raises(DeviceError, match="no CUDA device"):
+    with pytest.raises(DeviceError, match=r"no CUDA device"):
         choose_device(name)
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cpu:x", "7e", "cuda:"])
 def test_no_device_of_that_name(name):
-    with pytest.raises(DeviceError, match="no device|examples"):
+    with pytest.raises(DeviceError, match=r"no device|examples"):
         choose_device(name)
 
 
 @pytest.mark.parametrize("name", ["meta", "xla", "mps"])
 def test_devices_that_are_not_used(name):
-    with pytest.raises(DeviceError, match="cpu or cuda"):
+    with pytest.raises(DeviceError, match=r"cpu or cuda"):
         choose_device(name)
 
 
 @pytest.mark.parametrize(
-    "name,dtype",
+    ("name", "dtype"),
     [("float32", torch.float32), ("bfloat16", torch.bfloat16), (torch.bfloat16, torch.bfloat16)],
 )
 def test_precision_by_name(name, dtype):
@@ -48,12 +48,12 @@ def test_precision_by_name(name, dtype):
 
 @pytest.mark.parametrize("name", ["float64", "int8", "bf16", "", torch.float64])
 def test_unknown_precision_names_the_known_ones(name):
-    with pytest.raises(DeviceError, match="float32, bfloat16, float16"):
+    with pytest.raises(DeviceError, match=r"float32, bfloat16, float16"):
         choose_dtype(CPU, name)
 
 
 def test_half_precision_is_not_for_a_cpu():
-    with pytest.raises(DeviceError, match="float16 is for CUDA"):
+    with pytest.raises(DeviceError, match=r"float16 is for CUDA"):
         choose_dtype(CPU, "float16")
 
 

@@ -17,7 +17,7 @@ def tensors():
     generator = torch.Generator().manual_seed(0)
     return {
         "a": torch.randn(3, 5, generator=generator),
-        "b": torch.randn(70_000, generator=generator),
+        "b": torch.randn(300_000, generator=generator),
         "c": torch.arange(10),
         "d": torch.randn(200, 300, generator=generator).bfloat16(),
         "empty": torch.empty(0, 4),
@@ -100,6 +100,16 @@ def test_any_single_value_of_the_adapter_counts(variant, published, load_golden,
         tensor[-1, -1] = torch.nextafter(tensor[-1, -1], torch.tensor(torch.inf))
         found.add(load_golden(variant(adapter={**published.adapter, name: tensor})).fingerprint)
     assert len(found) == 1 + len(lora_names(published)[::3])
+
+
+def test_the_query_tokens_row_counts_in_a_large_table(variant, published, load_golden):
+    """Training may change that one row, and a digest of samples of the table would not see it."""
+    name = "base_model.model.model.language_model.embed_tokens.weight"
+    large = torch.cat([published.adapter[name], torch.zeros(9_000, 96, dtype=torch.bfloat16)])
+    changed = large.clone()
+    changed[1046] += 1
+    first, second = (load_golden(variant(adapter={**published.adapter, name: table})) for table in (large, changed))
+    assert first.fingerprint != second.fingerprint
 
 
 @pytest.mark.parametrize("part", ["projection_weight", "projection_bias"])

@@ -13,7 +13,7 @@ from relsim.models.pixels import Patches
 def test_every_item_is_in_one_group():
     costs = np.random.default_rng(0).integers(1, 100, 50).tolist()
     groups = split_evenly(costs, 4)
-    assert sorted(sum(groups, [])) == list(range(50))
+    assert sorted(index for group in groups for index in group) == list(range(50))
 
 
 def test_groups_cost_about_the_same():

@@ -1,5 +1,7 @@
 """Where patches and tokens stand, held to transformers' own index functions and to counting by hand."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -82,7 +84,7 @@ def rope_index():
 
 
 @pytest.mark.parametrize("grid", [*GRIDS, *random_grids(2, 20)], ids=str)
-@pytest.mark.parametrize("prefix,suffix", [(15, 2), (1, 1), (4, 7)])
+@pytest.mark.parametrize(("prefix", "suffix"), [(15, 2), (1, 1), (4, 7)])
 def test_token_positions_are_transformers_own(rope_index, grid, prefix, suffix):
     merged = (grid[0] // MERGE, grid[1] // MERGE)
     types = torch.tensor([[0] * prefix + [1] * (merged[0] * merged[1]) + [0] * suffix])
@@ -95,7 +97,7 @@ def test_runs_cover_every_segment_once(lengths):
     runs = equal_runs(lengths)
     assert [run.length for run in runs for _ in range(run.count)] == list(lengths)
     assert [run.start for run in runs] == [0, *(run.stop for run in runs[:-1])]
-    assert all(a.length != b.length for a, b in zip(runs, runs[1:]))
+    assert all(a.length != b.length for a, b in pairwise(runs))
 
 
 def test_runs_of_the_example():

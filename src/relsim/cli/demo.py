@@ -1,21 +1,23 @@
-"""`relsim demo`: score, embed and search a folder of images, step by step, with the command for each step."""
+"""`relsim demo`: score, embed and search a folder of images, step by step, with the command for each step.
+
+Each step calls the very verb that it shows.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from relsim.cli import options
-from relsim.cli.output import image_progress, print_hits
-
-if TYPE_CHECKING:
-    from relsim.encoders.base import AnyEncoder
-    from relsim.vectors.table import VectorTable
+from relsim.cli.embed import embed
+from relsim.cli.output import emit
+from relsim.cli.score import score
+from relsim.cli.search import search
 
 _SENTENCE = "{Objects} arranged in a ring around an empty {Center}"
 _SHOWN = 5
@@ -33,82 +35,57 @@ def demo(
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
 ) -> None:
-    """Score, embed and search a folder of images, showing the command for each step."""
-    given = options.model_options(checkpoint, base_model, device, dtype, recipe)
-    flags = " ".join(
-        f"--{name.removesuffix('_dir').replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items()
-    )
-    with tempfile.TemporaryDirectory(prefix="relsim-demo-") as temporary:
-        _run(images, out or Path(temporary), given, flags)
-        if out is None:
-            typer.echo("\nThe tables were temporary; --out DIR keeps them.")
-
-
-def _run(images: Path, out: Path, given: dict[str, str], flags: str) -> None:
-    from relsim.data.images import read_image
+    """Score, embed and search a folder, showing each command."""
     from relsim.data.sources import list_images
-    from relsim.encoders.descriptors import DescriptorEncoder
     from relsim.errors import SourceError
 
     records = list_images([images])
     if len(records) < 3:
         raise SourceError(f"{images} holds {len(records)} images; the demo needs at least three")
-    model = options.load_model(given)
-
-    first, second = records[0], records[1]
-    _step("1. Score two images", f"relsim score {_quote(first.source, second.source)} {flags}")
-    value = model(read_image(first).image, read_image(second).image)
-    typer.echo(f"{value:.4f}   {first.image_id}  {second.image_id}")
-
-    relational, looks = out / "relational", out / "looks"
-    _step(
-        "2. Embed the folder: how each image works", f"relsim embed {_quote(images)} --out {_quote(relational)} {flags}"
-    )
-    one = _table(relational, images, model.encoder, {"encoder": options.DEFAULT_ENCODER, **given})
-    _step(
-        "3. Embed it again: how each image looks",
-        f"relsim embed {_quote(images)} --out {_quote(looks)} --encoder descriptors",
-    )
-    other = _table(looks, images, DescriptorEncoder(), {"encoder": "descriptors"})
-    _searches(one, other, first.image_id)
+    given = options.with_environment(options.model_options(checkpoint, base_model, device, dtype, recipe))
+    with tempfile.TemporaryDirectory(prefix="relsim-demo-") as temporary:
+        _run(images, out or Path(temporary), [record.source for record in records[:2]], given)
+    if out is None:
+        emit("\nThe tables were temporary; --out DIR keeps them.")
 
 
-def _searches(one: VectorTable, other: VectorTable, image_id: str) -> None:
-    from relsim.vectors.query import Query, search_table, search_two_axes
+def _run(images: Path, out: Path, pair: list[str], given: dict[str, str]) -> None:
+    flags = [text for name, value in given.items() for text in (options.flag(name), value)]
+    model: dict[str, Any] = {name.removesuffix("_dir"): value for name, value in given.items()}
+    how, looks = out / "relational", out / "looks"
 
-    _step("4. Search by an image of the table", f"relsim search {_quote(one.path, image_id)}")
-    print_hits(search_table(one, Query.parse(image_id, one), _SHOWN, _load))
-    _step("5. Search by a sentence", f"relsim search {_quote(one.path, _SENTENCE)}")
-    print_hits(search_table(one, Query.parse(_SENTENCE, one), _SHOWN, _load))
-    _step(
-        "6. Same logic, different look",
-        f"relsim search {_quote(one.path, image_id)} --attributes {_quote(other.path)} --weight 1",
-    )
-    query = Query.parse(image_id, one)
-    print_hits(search_two_axes(one, other, query, _SHOWN, _load, weight=1.0))
+    _step("1. Score two images", "score", *pair, *flags)
+    score(pair, **model)
+
+    _step("2. Embed the folder: how each image works", "embed", images, "--out", how, *flags)
+    with contextlib.suppress(typer.Exit):  # some images could not be used, and were named
+        embed([str(images)], how, **model)
+
+    _step("3. Embed it again: how each image looks", "embed", images, "--out", looks, "--encoder", "descriptors")
+    with contextlib.suppress(typer.Exit):
+        embed([str(images)], looks, encoder="descriptors")
+
+    query = _first_id(how)
+    _step("4. Search by an image of the table", "search", how, query, "--top-k", _SHOWN)
+    search(how, query, _SHOWN)
+
+    _step("5. Search by a sentence", "search", how, _SENTENCE, "--top-k", _SHOWN)
+    search(how, _SENTENCE, _SHOWN)
+
+    axes = ("--attributes", looks, "--weight", 1)
+    _step("6. Same logic, different look", "search", how, query, *axes, "--top-k", _SHOWN)
+    search(how, query, _SHOWN, attributes=looks, weight=1.0)
 
 
-def _load(origin: Mapping[str, Any]) -> AnyEncoder:
-    return options.encoder_of(origin, {})
-
-
-def _table(path: Path, images: Path, encoder: AnyEncoder, origin: dict[str, str]) -> VectorTable:
-    from relsim.data.sources import list_images
-    from relsim.vectors.build import fill_table
+def _first_id(table: Path) -> str:
+    from relsim.errors import SearchError
     from relsim.vectors.table import VectorTable
 
-    records = list_images([images], same_id="refuse")
-    with VectorTable.open_or_create(path, encoder.fingerprint, encoder.dimension, origin=origin) as table:
-        with image_progress(len(records)) as advance:
-            summary = fill_table(table, records, encoder, on_outcome=advance)
-        failed = "".join(f", {count} {reason}" for reason, count in summary.reasons.items())
-        typer.echo(f"{len(table)} rows of {table.dimension} numbers{failed}; fingerprint {table.fingerprint}")
-        return table
+    ids = VectorTable.open(table).ids
+    if not ids:
+        raise SearchError(f"{table} holds no vector to search by: none of the images could be used")
+    return ids[0]
 
 
-def _step(title: str, command: str) -> None:
-    typer.echo(f"\n{title}\n$ {command.strip()}")
-
-
-def _quote(*values: object) -> str:
-    return shlex.join(str(value) for value in values)
+def _step(title: str, *command: object) -> None:
+    emit(f"\n{title}\n$ relsim {shlex.join(str(word) for word in command)}")

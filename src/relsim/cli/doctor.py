@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from relsim.cli import options
-from relsim.cli.output import print_json
+from relsim.cli.output import emit, print_json
 
 if TYPE_CHECKING:
     from relsim.environment import Environment
@@ -17,7 +15,10 @@ _LABEL_WIDTH = 14
 
 
 def doctor(*, as_json: options.AsJson = False) -> None:
-    """Show versions, devices, precision, caches and extras, for yourself or for a report of a problem."""
+    """Show versions, devices, caches and missing extras.
+
+    For yourself, or to go into the report of a problem.
+    """
     from relsim import environment
 
     found = environment.inspect(accelerators=True)
@@ -33,15 +34,16 @@ def doctor(*, as_json: options.AsJson = False) -> None:
     _line("memory", _memory(found))
     for line in _accelerators(found):
         _line("accelerator", line)
-    _line("computes on", f"{device} in {precision}, unless --device and --dtype say otherwise")
-    typer.echo("\npackages")
+    if device is not None:
+        _line("computes on", f"{device} in {precision}, unless --device and --dtype say otherwise")
+    emit("\npackages")
     for name, version in found.packages.items():
         _line(f"  {name}", version or "not installed", width=26)
-    typer.echo("\ncaches" + (" (HF_HUB_OFFLINE is set: nothing is downloaded)" if found.offline else ""))
+    emit("\ncaches" + (" (HF_HUB_OFFLINE is set: nothing is downloaded)" if found.offline else ""))
     for cache in found.caches:
         size = f"{cache.files:,} files, {cache.bytes / _GIB:.1f} GiB" if cache.exists else "empty"
         _line(f"  {cache.name}", f"{cache.path}, {size}", width=26)
-    typer.echo("\nextras")
+    emit("\nextras" + ("" if found.extras else " are unknown: relsim runs without being installed"))
     for extra in found.extras:
         _line(f"  {extra.name}", "installed" if extra.installed else f"missing: {extra.command}", width=26)
 
@@ -57,7 +59,7 @@ def _choice() -> tuple[str | None, str | None]:
 
 
 def _line(label: str, text: str, width: int = _LABEL_WIDTH) -> None:
-    typer.echo(f"{label:<{width}}{text}")
+    emit(f"{label:<{width}}{text}")
 
 
 def _processor(found: Environment) -> str:

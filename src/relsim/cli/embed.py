@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from relsim.cli import options
-from relsim.cli.output import image_progress, note, print_json
+from relsim.cli.output import emit, image_progress, note, print_json
 
 if TYPE_CHECKING:
     from relsim.vectors.build import BuildSummary
@@ -24,7 +23,7 @@ def embed(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCES...", help="Image files, folders, patterns, manifests (.jsonl), or - for a list on stdin."
+            metavar="SOURCES", help="Image files, folders, patterns, manifests (.jsonl), or - for a list on stdin."
         ),
     ],
     out: Annotated[
@@ -43,11 +42,15 @@ def embed(
     ] = None,
     ids: Annotated[
         Literal["relative", "stem"],
-        typer.Option(help="Name images by their path below the source, or by file stem."),
+        typer.Option(metavar="relative|stem", help="Name images by their path below the source, or by file stem."),
     ] = "relative",
-    part_rows: Annotated[int, typer.Option(min=1, help="Images that are stored together; what a kill may cost.")] = 256,
-    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads. Default: one per core.")] = None,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Size of a batch, in tokens.")] = 4096,
+    part_rows: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Images that are stored together; what a kill may cost.")
+    ] = 256,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
+    ] = None,
+    batch_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Size of a batch, in tokens.")] = 4096,
     as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
 ) -> None:
     """Embed images into a table; run again to go on where it stopped.
@@ -59,22 +62,29 @@ def embed(
     from relsim.vectors.table import VectorTable
 
     records = list_images(sources, image_folder=image_folder, ids=ids, same_id="refuse")
-    model_options = options.model_options(checkpoint, base_model, device, dtype, recipe)
-    loaded = options.load_encoder(encoder, model_options)
-    origin = {"encoder": encoder, **model_options}
+    given = options.model_options(checkpoint, base_model, device, dtype, recipe)
+    if encoder == options.DEFAULT_ENCODER:
+        given = options.with_environment(given)
+    if (out / "table.json").exists():
+        VectorTable.open(out)  # what is wrong with the table shows before the model is loaded, which can take minutes
+    loaded = options.load_encoder(encoder, given)
+    origin = options.origin_of(encoder, loaded, given)
     with VectorTable.open_or_create(out, loaded.fingerprint, loaded.dimension, origin=origin) as table:
         started = time.monotonic()
-        with image_progress(len(records), quiet=as_json) as advance:
-            summary = fill_table(
-                table, records, loaded, part_rows=part_rows, workers=workers, budget=batch_tokens, on_outcome=advance
-            )
+        missing = sum(record.image_id not in table for record in records)
+        limits: dict[str, Any] = {"part_rows": part_rows, "workers": workers, "budget": batch_tokens}
+        try:
+            with image_progress(missing, quiet=as_json) as advance:
+                summary = fill_table(table, records, loaded, **limits, on_outcome=advance)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("finished parts are kept, run it again to go on") from None
         seconds = time.monotonic() - started
         if as_json:
             print_json(_document(table, summary, seconds))
         else:
             _report(table, summary, seconds)
     if summary.failures:
-        sys.exit(EXIT_SOME_FAILED)
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _document(table: VectorTable, summary: BuildSummary, seconds: float) -> dict[str, Any]:
@@ -103,7 +113,7 @@ def _document(table: VectorTable, summary: BuildSummary, seconds: float) -> dict
 def _report(table: VectorTable, summary: BuildSummary, seconds: float) -> None:
     speed = f" in {seconds:.1f} s ({summary.embedded / seconds:.1f} images/s)" if summary.embedded and seconds else ""
     there = f", {summary.skipped:,} were there" if summary.skipped else ""
-    typer.echo(f"{table.path}: {summary.embedded:,} embedded{speed}{there}; {len(table):,} rows in the table")
+    emit(f"{table.path}: {summary.embedded:,} embedded{speed}{there}; {len(table):,} rows in the table")
     if not summary.failures:
         return
     note(f"{len(summary.failures):,} failed: " + ", ".join(f"{n:,} {reason}" for reason, n in summary.reasons.items()))

@@ -6,16 +6,19 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 a known e
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 import warnings
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 from relsim._version import __version__
 from relsim.cli import demo, doctor, embed, score, search
+from relsim.cli.output import emit, note
 from relsim.errors import RelsimError
 
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
@@ -29,16 +32,35 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("score")(score.score)
-app.command("embed")(embed.embed)
-app.command("search")(search.search)
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
+
+
+def _verb(function: Callable[..., None]) -> Callable[..., None]:
+    """The function as a verb: what it raises on purpose, and an interrupt, end it with one line and an exit code."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            function(*arguments, **options)
+        except RelsimError as error:
+            note(f"relsim: {error}")
+            _leave(EXIT_ERROR)
+        except KeyboardInterrupt as interrupt:
+            note(f"relsim: interrupted{f'; {interrupt}' if interrupt.args else ''}")
+            _leave(EXIT_INTERRUPTED)
+
+    return run
+
+
+app.command("score")(_verb(score.score))
+app.command("embed")(_verb(embed.embed))
+app.command("search")(_verb(search.search))
+app.command("demo")(_verb(demo.demo))
+app.command("doctor")(_verb(doctor.doctor))
 
 
 def _print_version(value: bool) -> None:  # noqa: FBT001 - typer's callback signature
     if value:
-        typer.echo(f"relsim {__version__}")
+        emit(f"relsim {__version__}")
         raise typer.Exit
 
 
@@ -50,25 +72,23 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s"
-    )
-    if not verbose:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="relsim: %(message)s")
+    if verbose:
+        logging.getLogger("relsim").setLevel(logging.DEBUG)
+    else:
         # Pillow warns of odd metadata in pictures that it reads perfectly well.
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
+    app(prog_name="relsim")
+
+
+def _leave(code: int) -> None:
+    """End the verb. What stdout could not take is given up, or python would complain of it at exit."""
     try:
-        app()
-    except RelsimError as error:
-        sys.stderr.write(f"relsim: {error}\n")
-        sys.exit(EXIT_ERROR)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nrelsim: interrupted\n")
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has left (`relsim … | head`); python must not complain about it at exit.
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_ERROR)
+    raise typer.Exit(code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,8 +24,7 @@ Checkpoint = Annotated[
         "--checkpoint",
         "-c",
         metavar="DIR|ID",
-        envvar="RELSIM_CHECKPOINT",
-        help="Checkpoint: a folder, or an id on the Hugging Face Hub.",
+        help="Checkpoint: a folder, or an id on the Hugging Face Hub. Default: $RELSIM_CHECKPOINT.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]
@@ -32,8 +33,7 @@ BaseModel = Annotated[
     typer.Option(
         "--base-model",
         metavar="DIR|ID",
-        envvar="RELSIM_BASE_MODEL",
-        help="Base model, in place of the one that the checkpoint names.",
+        help="Base model, in place of the one that the checkpoint names. Default: $RELSIM_BASE_MODEL.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]
@@ -67,11 +67,12 @@ Recipe = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs (docs/formats.md) in place of a table.")]
 
 DEFAULT_ENCODER = "relational"
+_VARIABLES = {"checkpoint_dir": "RELSIM_CHECKPOINT", "base_model": "RELSIM_BASE_MODEL"}
 
 
 def model_options(
     checkpoint: str | None, base_model: str | None, device: str | None, dtype: str | None, recipe: str | None
-) -> dict[str, Any]:
+) -> dict[str, str]:
     """The options that were given, under the names that `relsim()` takes; local folders as absolute paths."""
     given = {
         "checkpoint_dir": _absolute(checkpoint),
@@ -83,35 +84,64 @@ def model_options(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def load_model(options: dict[str, Any]) -> RelationalSimilarity:
-    """The model of these options. Raises `CheckpointError` or `DeviceError`."""
-    from relsim.metric import relsim
-
-    model, _ = relsim(**options)
-    return model
+def with_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """The options, with the environment's checkpoint and base model where none was given."""
+    found = {name: _absolute(os.environ.get(variable)) for name, variable in _VARIABLES.items()}
+    return {name: value for name, value in found.items() if value} | dict(given)
 
 
-def load_encoder(name: str, options: dict[str, Any]) -> AnyEncoder:
+def load_model(options: Mapping[str, str]) -> RelationalSimilarity:
+    """The model of these options, loaded once. Raises `CheckpointError` or `DeviceError`."""
+    return _load_model(tuple(sorted(options.items())))
+
+
+def load_encoder(name: str, options: Mapping[str, str]) -> AnyEncoder:
     """The encoder of that name. Options of a model are refused for an encoder that has none."""
     if name == DEFAULT_ENCODER:
         return load_model(options).encoder
     if options:
-        given = ", ".join("--" + option.removesuffix("_dir").replace("_", "-") for option in options)
+        given = ", ".join(flag(option) for option in options)
         raise RelsimError(f"the encoder {name} takes no {given}; those belong to --encoder {DEFAULT_ENCODER}")
     from relsim.encoders import registry
 
     return registry.load_encoder(name)
 
 
-def encoder_of(origin: Mapping[str, Any], given: Mapping[str, Any]) -> AnyEncoder:
+def origin_of(name: str, encoder: AnyEncoder, options: Mapping[str, str]) -> dict[str, str]:
+    """What a table records of its encoder, so that `encoder_of` can make it again on any machine.
+
+    Recipe and precision are recorded as they turned out: another machine might choose otherwise.
+    """
+    facts = encoder.fingerprint.to_dict() if name == DEFAULT_ENCODER else {}
+    chosen = {"dtype": facts.get("precision"), "recipe": facts.get("recipe")}
+    return {"encoder": name, **options, **{key: str(value) for key, value in chosen.items() if value is not None}}
+
+
+def encoder_of(origin: Mapping[str, Any], given: Mapping[str, str]) -> AnyEncoder:
     """The encoder that made a table, from the origin that the table recorded; options given now take precedence."""
     recorded = dict(origin)
     name = recorded.pop("encoder", DEFAULT_ENCODER)
-    return load_encoder(name, {**recorded, **(given if name == DEFAULT_ENCODER else {})})
+    if name != DEFAULT_ENCODER:
+        return load_encoder(name, recorded)
+    options = {**recorded, **given}
+    return load_encoder(name, options if "checkpoint_dir" in options else with_environment(options))
+
+
+def flag(option: str) -> str:
+    """The command line's name of an option of `relsim()`."""
+    return "--" + option.removesuffix("_dir").replace("_", "-")
+
+
+@functools.lru_cache(maxsize=1)
+def _load_model(options: tuple[tuple[str, str], ...]) -> RelationalSimilarity:
+    from relsim.metric import relsim
+
+    model, _ = relsim(**dict(options))  # type: ignore[arg-type]  # mypy matches the values with every parameter
+    return model
 
 
 def _absolute(name: str | None) -> str | None:
     """A folder's absolute path, so that it is found again from elsewhere; a Hub id as it is."""
-    if name is not None and Path(name).expanduser().is_dir():
-        return str(Path(name).expanduser().resolve())
-    return name
+    # os.path and not Path, which raises for the home folder of an unknown user.
+    expanded = os.path.expanduser(name) if name else ""  # noqa: PTH111
+    return str(Path(expanded).resolve()) if expanded and Path(expanded).is_dir() else name

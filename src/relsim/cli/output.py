@@ -1,39 +1,81 @@
-"""Printing: tables and JSON to stdout, progress to stderr."""
+"""Printing: results to stdout, everything for the person at the terminal to stderr.
+
+What comes from files (ids, paths, messages) is shown as text: signs that a terminal would obey are escaped.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from relsim.data.identity import printable
+from relsim.errors import RelsimError
 
 if TYPE_CHECKING:
     from relsim.vectors.build import Progress
     from relsim.vectors.query import Found
 
+_GAP = "  "
+
+
+def emit(text: str) -> None:
+    """A line of the result, to stdout, at once. Raises `RelsimError` where it cannot be written."""
+    try:
+        # A sign that the terminal's encoding lacks is shown as its escape.
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise RelsimError(f"the result cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
+def note(text: str) -> None:
+    """A line for the person at the terminal, to stderr."""
+    sys.stderr.write(printable(text) + "\n")
+
 
 def print_json(content: Any) -> None:
     """One JSON document to stdout."""
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair, from a file name that is no text
+        text = json.dumps(content, indent=2)
+    emit(text)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[str] = ()) -> None:
-    """A table to stdout, as wide as its content where the terminal allows; `numeric` columns are set right."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table to stdout: numbers, set right, and text in the last column, left as long as it is."""
+    cells = [list(columns), *([*row[:-1], printable(row[-1])] for row in rows)]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(columns) - 1)]
+    for row in cells:
+        numbers = [cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=True)]
+        emit(_GAP.join([*numbers, row[-1]]).rstrip())
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        is_number = column in numeric
-        table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    # A pipe has no width: nothing may be folded for a program that reads lines.
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=10_000)
-    console.print(table)
+
+def print_matrix(names: Sequence[str], scores: Sequence[Sequence[float]]) -> None:
+    """All pairs to stdout. Columns go by the numbers of the rows; on a terminal they are cut to its width."""
+    labels = [str(number) for number in range(1, len(names) + 1)]
+    rows = [[label, *(f"{score:.3f}" for score in line)] for label, line in zip(labels, scores, strict=True)]
+    cell = max(len(text) for row in rows for text in row[1:]) + len(_GAP)
+    room = _terminal_width() - len(labels[-1])
+    longest = max(len(printable(name)) for name in names) + len(_GAP)
+    if cell * len(names) + longest <= room:
+        print_rows(["", *labels, ""], [[*row, name] for row, name in zip(rows, names, strict=True)])
+        return
+    print_rows(["", ""], list(zip(labels, names, strict=True)))
+    step = max(1, room // cell)
+    for start in range(1, len(names) + 1, step):
+        emit("")
+        columns = slice(start, start + step)
+        print_rows(["", *labels[start - 1 : start - 1 + step], ""], [[row[0], *row[columns], ""] for row in rows])
 
 
 def print_hits(found: Found) -> None:
@@ -42,53 +84,56 @@ def print_hits(found: Found) -> None:
         note("nothing found")
         return
     axes = [name for name in ("relational", "attribute") if hasattr(found.hits[0], name)]
-    columns = ["rank", "score", *axes, "image"]
     rows = [
         [str(hit.rank), *(f"{getattr(hit, name):.4f}" for name in ("score", *axes)), hit.image_id] for hit in found.hits
     ]
-    print_table(columns, rows, numeric=columns[:-1])
-
-
-def note(text: str) -> None:
-    """A line for the person at the terminal, to stderr."""
-    sys.stderr.write(text + "\n")
+    print_rows(["rank", "score", *axes, "image"], rows)
 
 
 @contextmanager
 def image_progress(total: int, *, quiet: bool = False) -> Iterator[Progress]:
-    """A bar on stderr with count, images/s, failures and time left; call the result with each outcome.
+    """A bar on stderr with count, images/s, time left and failures; call the result with each outcome.
 
     Without a terminal there is no bar.
     """
-    if quiet or not sys.stderr.isatty():
+    if quiet or not total or not sys.stderr.isatty():
         yield lambda _outcome: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from relsim.data.records import Failure
 
     columns = (
         TextColumn("embedding"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]}"),
+        TextColumn("{task.fields[speed]}"),
+        TextColumn("[red]{task.fields[failed]}[/red]"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total, rate="", failed="")
-        failed = 0
+    with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
+        task = bar.add_task("", total=total, speed="", failed="")
+        started = time.monotonic()
+        done = failed = 0
 
         def advance(outcome: Any) -> None:
-            nonlocal failed
+            nonlocal done, failed
+            done += 1
             failed += isinstance(outcome, Failure)
-            bar.advance(task)
-            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-            bar.update(
-                task,
-                rate=f"{speed:.1f} images/s" if speed else "",
-                failed=f"[red]{failed} failed[/red]" if failed else "",
-            )
+            # Since the beginning, not over the last moments: outcomes come in bursts, one for each batch.
+            rate = done / max(time.monotonic() - started, 1e-3)
+            speed = f"{rate:.1f} images/s, {_clock((total - done) / rate)} left"
+            bar.update(task, advance=1, speed=speed, failed=f"{failed:,} failed" if failed else "")
 
         yield advance
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def _terminal_width() -> int:
+    """Columns of the terminal; a pipe has no end, for nothing may be folded for a program that reads lines."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relsim.cli import options
-from relsim.cli.output import print_json, print_table
+from relsim.cli.output import emit, print_json, print_matrix
 
 if TYPE_CHECKING:
     from relsim.data.records import ImageRecord
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def score(
     images: Annotated[
-        list[str], typer.Argument(metavar="A B [C ...]", help="Image files; folders count as all they hold.")
+        list[str], typer.Argument(metavar="IMAGES", help="Two image files or more; folders count as all they hold.")
     ],
     checkpoint: options.Checkpoint = None,
     base_model: options.BaseModel = None,
@@ -29,30 +29,35 @@ def score(
 
     The score is the cosine of the two embeddings, from -1 to 1: higher is more alike in relation.
     """
-    from relsim.data.images import read_image
     from relsim.data.sources import list_images
-    from relsim.errors import ImageError, SourceError
+    from relsim.errors import SourceError
 
     records = list_images(images)
     if len(records) < 2:
         raise SourceError(f"scoring needs at least two images; {len(records)} given (the same file counts once)")
-    loaded = []
-    for record in records:
-        try:
-            loaded.append(read_image(record).image)
-        except ImageError as error:
-            raise ImageError(error.status, f"{record.source}: {error.reason}") from error
-    model = options.load_model(options.model_options(checkpoint, base_model, device, dtype, recipe))
-    scores = model.similarity(loaded).tolist()
+    _require_readable(records)
+    given = options.model_options(checkpoint, base_model, device, dtype, recipe)
+    model = options.load_model(options.with_environment(given))
+    vectors = model.embed_files([record.source for record in records])
+    scores = (vectors @ vectors.T).tolist()
     if as_json:
         print_json(_document(records, scores, model))
     elif len(records) == 2:
-        value = scores[0][1]
-        typer.echo(f"{value:.4f}{_percentile(model, value)}")
+        emit(f"{scores[0][1]:.4f}{_percentile(model, scores[0][1])}")
     else:
-        names = [record.image_id for record in records]
-        rows = [[name, *(f"{value:.3f}" for value in row)] for name, row in zip(names, scores, strict=True)]
-        print_table(["", *names], rows, numeric=names)
+        print_matrix([record.image_id for record in records], scores)
+
+
+def _require_readable(records: list[ImageRecord]) -> None:
+    """Find a bad image before the model is loaded, which can take minutes."""
+    from relsim.data.images import read_image
+    from relsim.errors import ImageError
+
+    for record in records:
+        try:
+            read_image(record)
+        except ImageError as error:
+            raise ImageError(error.status, f"{record.source}: {error.reason}") from error
 
 
 def _document(records: list[ImageRecord], scores: list[list[float]], model: RelationalSimilarity) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,27 +15,30 @@ from relsim.cli.output import note, print_hits, print_json
 if TYPE_CHECKING:
     from relsim.encoders.base import AnyEncoder
 
+AXES_PANEL = "Two axes"
+
 
 def search(
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="A table that `relsim embed` made.")],
     query: Annotated[str, typer.Argument(metavar="QUERY", help="An id in the table, an image file, or a sentence.")],
-    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Matches to show.")] = 10,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", metavar="K", min=1, help="Matches to show.")] = 10,
     kind: Annotated[
-        str | None,
+        Literal["id", "image", "text"] | None,
         typer.Option("--as", metavar="id|image|text", help="What QUERY is, where it could be several things."),
     ] = None,
     attributes: Annotated[
         Path | None,
         typer.Option(
-            metavar="TABLE", help="A second table of the same images: the axis of looks.", rich_help_panel="Two axes"
+            metavar="TABLE", help="A second table of the same images: the axis of looks.", rich_help_panel=AXES_PANEL
         ),
     ] = None,
     weight: Annotated[
-        float | None, typer.Option(help="Rank by relation minus WEIGHT times look.", rich_help_panel="Two axes")
+        float | None,
+        typer.Option(metavar="W", help="Rank by relation minus W times look.", rich_help_panel=AXES_PANEL),
     ] = None,
     ceiling: Annotated[
         float | None,
-        typer.Option(help="Leave out images whose look is more alike than this.", rich_help_panel="Two axes"),
+        typer.Option(metavar="C", help="Leave out images whose look is more alike than C.", rich_help_panel=AXES_PANEL),
     ] = None,
     checkpoint: options.Checkpoint = None,
     base_model: options.BaseModel = None,
@@ -49,10 +52,11 @@ def search(
     An image or a sentence is embedded with the model that made the table; name it again only if it has moved. With
     --attributes, images can be asked to share the logic and not the look.
     """
-    from relsim.errors import SearchError
     from relsim.vectors.query import Query, search_table, search_two_axes
     from relsim.vectors.table import VectorTable
 
+    if attributes is None and (weight, ceiling) != (None, None):
+        raise typer.BadParameter("--weight and --ceiling compare with looks: name a second table with --attributes")
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
     opened = VectorTable.open(table)
     asked = Query.parse(query, opened, kind)
@@ -60,15 +64,13 @@ def search(
     def load(origin: Mapping[str, Any]) -> AnyEncoder:
         return options.encoder_of(origin, given)
 
-    if attributes is not None:
-        looks = VectorTable.open(attributes)
-        found = search_two_axes(opened, looks, asked, top_k, load, weight=weight or 0.0, ceiling=ceiling)
-    elif weight is None and ceiling is None:
+    if attributes is None:
         found = search_table(opened, asked, top_k, load)
     else:
-        raise SearchError("--weight and --ceiling compare with looks: name a second table with --attributes")
+        looks = VectorTable.open(attributes)
+        found = search_two_axes(opened, looks, asked, top_k, load, weight=weight or 0.0, ceiling=ceiling)
     for line in found.notes:
-        note(f"note: {line}")
+        note(f"relsim: {line}")
     if as_json:
         print_json(
             {

@@ -12,10 +12,8 @@ Captions and links are passed on exactly as written: stray quotes and `&amp;` ar
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 
 from relsim.data.identity import printable
 from relsim.errors import SourceError
+from relsim.files import flush, temporary_beside
 
 _BAD_LINES_SHOWN = 5
 _BOM = b"\xef\xbb\xbf"
@@ -96,21 +95,17 @@ def write_manifest(path: str | os.PathLike[str], rows: Iterable[ManifestRow]) ->
     row that `read_manifest` would refuse and for a target that cannot be written.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")
     count = 0
     try:
-        with temporary.open("xb") as file:
-            for count, row in enumerate(rows, start=1):
-                file.write(_line(row, count))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-        _sync_folder(target.parent)
+        with temporary_beside(target) as temporary:
+            with temporary.open("xb") as file:
+                for count, row in enumerate(rows, start=1):
+                    file.write(_line(row, count))
+            flush(temporary)
+            temporary.replace(target)
+            flush(target.parent)
     except OSError as error:
         raise SourceError(f"cannot write the manifest {printable(str(path))}: {_system_reason(error)}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return count
 
 
@@ -194,14 +189,3 @@ def _bad_lines_message(path: Path, bad: list[BadLine]) -> str:
 
 def _system_reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
-
-
-def _sync_folder(folder: Path) -> None:
-    # The rename itself must reach the disk; systems without folder handles (Windows) do this on their own.
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -18,13 +18,12 @@ docs/formats.md.
 from __future__ import annotations
 
 import json
-import os
-import pickle
 import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from relsim.errors import CheckpointError
+from relsim.files import flush
 from relsim.models.pixels import Recipe
 
 FORMAT_VERSION = 1
@@ -87,9 +87,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         )
     published = _read_published_projection(folder / PUBLISHED_PROJECTION)
     weight, bias = _read_projection(folder, published)
-    query = metadata.get("query_token_id", published.get("query_token_id"))
-    if not isinstance(query, int):
-        raise CheckpointError(f"{folder} does not tell the id of the query token (query_token_id)")
+    query = _query_token_id(folder, metadata, published)
     config, adapter = _read_adapter(folder)
     return Checkpoint(
         projection_weight=weight,
@@ -113,6 +111,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, processor: Path) -> N
         raise CheckpointError(f"{folder} exists already; choose another name or remove it first")
     if not checkpoint.adapter:
         raise CheckpointError("a checkpoint without an adapter has no published layout")
+    if not any((processor / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        raise CheckpointError(f"{processor} holds no tokenizer; without one the checkpoint could not be loaded")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -120,6 +120,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, processor: Path) -> N
             _write_files(draft, checkpoint, processor)
             draft.chmod(0o755)
             draft.rename(folder)
+            flush(folder.parent)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
@@ -140,9 +141,9 @@ def _write_files(draft: Path, checkpoint: Checkpoint, processor: Path) -> None:
     for name in PROCESSOR_FILES:
         if (processor / name).is_file():
             shutil.copyfile(processor / name, draft / name)
-    weight, bias = checkpoint.projection_weight.contiguous(), checkpoint.projection_bias.contiguous()
+    weight, bias = _own(checkpoint.projection_weight), _own(checkpoint.projection_bias)
     _write_json(draft / ADAPTER_CONFIG, checkpoint.adapter_config)
-    adapter = {name: tensor.contiguous() for name, tensor in checkpoint.adapter.items()}
+    adapter = {name: _own(tensor) for name, tensor in checkpoint.adapter.items()}
     save_file(adapter, draft / ADAPTER_TENSORS, metadata={"format": "pt"})
     save_file({"weight": weight, "bias": bias}, draft / PROJECTION, metadata={"format": "pt"})
     published = {
@@ -161,8 +162,20 @@ def _write_files(draft: Path, checkpoint: Checkpoint, processor: Path) -> None:
     }
     _write_json(draft / METADATA, metadata)
     for path in draft.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        flush(path)
+    flush(draft)
+
+
+def _query_token_id(folder: Path, metadata: Mapping[str, Any], published: Mapping[str, Any]) -> int:
+    found = (record.get("query_token_id") for record in (metadata, published))
+    ids: set[int] = {value for value in found if type(value) is int}
+    if not ids:
+        raise CheckpointError(f"{folder} does not tell the id of the query token (query_token_id)")
+    if len(ids) > 1:
+        raise CheckpointError(
+            f"{METADATA} and {PUBLISHED_PROJECTION} in {folder} differ in query_token_id: {sorted(ids)}"
+        )
+    return ids.pop()
 
 
 def _read_projection(folder: Path, published: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
@@ -181,11 +194,13 @@ def _read_projection(folder: Path, published: Mapping[str, Any]) -> tuple[Tensor
     return pairs[0]
 
 
-def _check_projection(path: Path, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _check_projection(path: Path, tensors: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     for name in tensors.keys() ^ {"weight", "bias"}:
         verb = "has an unknown" if name in tensors else "lacks the"
         raise CheckpointError(f"{path} {verb} projection tensor {name!r}; expected weight (D, H) and bias (D,)")
     weight, bias = tensors["weight"], tensors["bias"]
+    if not isinstance(weight, Tensor) or not isinstance(bias, Tensor):
+        raise CheckpointError(f"{path} has a projection whose weight and bias are no tensors")
     if weight.dim() != 2 or tuple(bias.shape) != (weight.shape[0],):
         raise CheckpointError(
             f"{path} has projection shapes {tuple(weight.shape)} and {tuple(bias.shape)}; expected (D, H) and (D,)"
@@ -198,8 +213,8 @@ def _read_published_projection(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # a damaged pickle can make torch's unpickler raise anything
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CheckpointError(f"{path} cannot be read as tensors and plain values: {reason}") from error
     if not isinstance(content, dict) or not isinstance(content.get("projection"), Mapping):
         raise CheckpointError(f"{path} holds no 'projection'")
@@ -241,4 +256,19 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=_plain)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Peft keeps sets and enumerations in its settings; its own files have lists and strings."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, Enum):
+        return value.value
+    raise CheckpointError(f"{value!r:.100} in the checkpoint's settings has no place in JSON")
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A copy in memory of its own: safetensors refuses shared memory, and torch.save writes all of it."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

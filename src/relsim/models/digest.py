@@ -1,9 +1,10 @@
 """Digests of weights, so that a vector can tell which network made it.
 
-A tensor counts by name, type, shape and content, whatever file or shard it stands in. Content up to 64 KiB is read
-whole; of a larger tensor 16 evenly spaced runs of 4 KiB are read, the first and the last among them, so that a 16 GB
-model takes a second. A change of training touches every run of a tensor; a change of a single value elsewhere in a
-large tensor can go unseen, which this digest accepts: it tells networks apart, it does not detect tampering.
+A tensor counts by name, type, shape and content, whatever file or shard it stands in. Content up to 1 MiB (any LoRA
+matrix, any projection) is read whole; of a larger tensor 16 evenly spaced runs of 4 KiB are read, the first and the
+last among them, so that a 16 GB model takes a second. Training changes every run of a tensor; a change of a single
+value elsewhere in a large tensor goes unseen, which this digest accepts: it tells networks apart, it does not detect
+tampering.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from torch import Tensor
 
 from relsim.errors import CheckpointError
 
-_WHOLE, _RUNS, _RUN = 64 * 1024, 16, 4 * 1024
+_WHOLE, _RUNS, _RUN = 1024 * 1024, 16, 4 * 1024
 
 
-def digest_files(folder: Path) -> str:
-    """Digest of all tensors in the safetensors files of a folder, 16 hex digits."""
+def digest_files(folder: Path, pattern: str = "*.safetensors") -> str:
+    """Digest of all tensors in the files of a folder that fit `pattern`, 16 hex digits."""
     entries: dict[str, tuple[Path, int, dict[str, Any]]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob(pattern)):
         start, header = _header(path)
         entries.update({name: (path, start, entry) for name, entry in header.items()})
     total = hashlib.sha256()
@@ -55,11 +56,12 @@ def _header(path: Path) -> tuple[int, dict[str, Any]]:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header: dict[str, Any] = json.loads(file.read(length))
+            header = json.loads(file.read(length))
     except (OSError, ValueError, struct.error) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
-    header.pop("__metadata__", None)
-    return 8 + length, header
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path} cannot be read as safetensors: its header is no object")
+    return 8 + length, {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def _samples(size: int) -> list[tuple[int, int]]:

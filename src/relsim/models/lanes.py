@@ -53,6 +53,7 @@ def _pool(count: int) -> ThreadPoolExecutor:
     started = threading.Barrier(count + 1)
 
     def start() -> None:
+        torch.get_num_threads()  # a thread's first question sets it to the default, which would undo the next line
         torch.set_num_threads(1)
         started.wait()
 

@@ -18,17 +18,23 @@ from torch import Tensor, nn
 from relsim.errors import CheckpointError
 
 _PEFT_PREFIX = "base_model.model."
-_REFUSED = {  # options of peft's LoraConfig, and the value that leaves plain LoRA
-    "bias": "none",
-    "fan_in_fan_out": False,
-    "layers_to_transform": None,
-    "lora_bias": False,
-    "modules_to_save": None,
-    "target_parameters": None,
-    "trainable_token_indices": None,
-    "use_dora": False,
-    "use_qalora": False,
-}
+_REFUSED = (  # options of peft's LoraConfig that go beyond plain LoRA when they are set
+    "alora_invocation_tokens",
+    "arrow_config",
+    "fan_in_fan_out",
+    "kasa_config",
+    "layer_replication",
+    "layers_to_transform",
+    "lora_bias",
+    "modules_to_save",
+    "monteclora_config",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+)
+_STARTS_THAT_CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq")
 
 
 def merge_lora(backbone: nn.Module, config: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
@@ -61,10 +67,20 @@ def merge_lora(backbone: nn.Module, config: Mapping[str, Any], adapter: Mapping[
 def _check_options(config: Mapping[str, Any]) -> None:
     if config.get("peft_type") != "LORA":
         raise CheckpointError(f"the adapter is of type {config.get('peft_type')!r}; only LORA is known")
-    for option, plain in _REFUSED.items():
-        value = config.get(option, plain)
-        if value != plain and value not in (None, [], {}):
-            raise CheckpointError(f"the adapter uses {option}={value!r}, which relsim does not merge (only {plain!r})")
+    refused = {option: config[option] for option in _REFUSED if config.get(option)}
+    if config.get("bias", "none") != "none":
+        refused["bias"] = config["bias"]
+    if str(config.get("init_lora_weights")).startswith(_STARTS_THAT_CHANGE_THE_BASE):
+        refused["init_lora_weights"] = config["init_lora_weights"]
+    for option, value in refused.items():
+        raise CheckpointError(f"the adapter uses {option}={value!r}, which relsim does not merge; it knows plain LoRA")
+    for option, kinds in (("rank_pattern", dict), ("alpha_pattern", dict)):
+        if not isinstance(config.get(option) or {}, kinds):
+            raise CheckpointError(f"the adapter's {option} is {config[option]!r}; it must map names to numbers")
+    for option in ("r", "lora_alpha"):
+        value = config.get(option)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise CheckpointError(f"the adapter's {option} is {value!r}; it must be a positive number")
 
 
 def _sort_tensors(
@@ -106,11 +122,18 @@ def _targets(modules: Mapping[str, nn.Module], config: Mapping[str, Any]) -> lis
 
 
 def _selected(name: str, rule: str | list[str]) -> bool:
-    if rule == "all-linear":
-        return True
+    """Whether a rule of peft's picks a module; peft knows it by its whole path, which starts with `model.`."""
+    whole = f"model.{name}"
     if isinstance(rule, str):
-        return any(re.fullmatch(rule, prefix + name) for prefix in ("model.", ""))
-    return any(name == ending or name.endswith(f".{ending}") for ending in rule)
+        return rule == "all-linear" or _matches(rule, whole)
+    return any(whole == ending or whole.endswith(f".{ending}") for ending in rule)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    try:
+        return re.fullmatch(pattern, name) is not None
+    except re.error as error:
+        raise CheckpointError(f"the adapter's pattern {pattern!r} is no regular expression: {error}") from error
 
 
 def _merge(module: nn.Linear, name: str, a: Tensor, b: Tensor, config: Mapping[str, Any]) -> None:
@@ -127,8 +150,10 @@ def _merge(module: nn.Linear, name: str, a: Tensor, b: Tensor, config: Mapping[s
 
 
 def _pattern(name: str, pattern: Mapping[str, int] | None) -> int | None:
-    """Value of the first pattern that matches the end of a module's name, by peft's rule."""
-    return next((value for key, value in (pattern or {}).items() if re.match(rf"(.*\.)?({key})$", name)), None)
+    """Value of the first pattern that matches the end of a module's path, by peft's rule."""
+    return next(
+        (value for key, value in (pattern or {}).items() if _matches(rf"(.*\.)?({key})", f"model.{name}")), None
+    )
 
 
 def _replace_embedding(backbone: nn.Module, table: Tensor) -> None:

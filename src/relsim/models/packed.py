@@ -10,6 +10,8 @@ The same function as transformers computes with the same weights, arranged for e
   which reads 8-bit patches.
 - Rotary pairs (i, i + d/2) are brought side by side by permuting the rows of the query and key weights, which leaves
   every attention score as it was; a rotation is then one complex product.
+- Products that read the same input are joined where the weights are small. Large weights stay where they were loaded,
+  which for a safetensors file on a CPU is the mapped file itself: a 7B model takes no memory twice.
 
 `PackedQwen25VL` takes over the weights of the modules it is built from; those modules must not be used afterwards.
 `plain.py` is the oracle that the tests hold it to.
@@ -29,6 +31,9 @@ from torch.nn import functional as F  # noqa: N812 - the name the whole field us
 from relsim.models.layout import BatchLayout, Grid, Indices, Segments, batch_layout
 from relsim.models.pixels import Patches, PixelConfig
 
+JOIN_BYTES = 16 * 1024**2
+"""Weights up to this size are copied to be joined with their neighbours; a large product gains nothing by it."""
+
 KeyValues = tuple[Tensor, Tensor]
 """Keys and values of the prompt's prefix in one layer, each (1, heads, length, head size)."""
 
@@ -47,8 +52,8 @@ class Linear:
     @classmethod
     def of(cls, *modules: Any, rows: Indices | None = None) -> Linear:
         """One product in place of several that read the same input; `rows` reorders the outputs."""
-        weight = torch.cat([module.weight.detach() for module in modules])
-        bias = None if modules[0].bias is None else torch.cat([module.bias.detach() for module in modules])
+        weight = _join([module.weight for module in modules])
+        bias = None if modules[0].bias is None else _join([module.bias for module in modules])
         if rows is not None:
             index = torch.from_numpy(rows).to(weight.device)
             weight, bias = weight[index], None if bias is None else bias[index]
@@ -74,19 +79,23 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class GatedMLP:
-    """`down(silu(gate(x)) * up(x))`, gate and up as one product."""
+    """`down(silu(gate(x)) * up(x))`; without `up`, `gate` gives both, one after the other."""
 
-    gate_up: Linear
+    gate: Linear
+    up: Linear | None
     down: Linear
 
     @classmethod
     def of(cls, module: Any) -> GatedMLP:
         """From a transformers MLP with `gate_proj`, `up_proj` and `down_proj`."""
-        return cls(Linear.of(module.gate_proj, module.up_proj), Linear.of(module.down_proj))
+        down = Linear.of(module.down_proj)
+        if module.gate_proj.weight.nbytes > JOIN_BYTES:
+            return cls(Linear.of(module.gate_proj), Linear.of(module.up_proj), down)
+        return cls(Linear.of(module.gate_proj, module.up_proj), None, down)
 
     def __call__(self, x: Tensor) -> Tensor:
         """X (…, H) to (…, H)."""
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        gate, up = self.gate(x).chunk(2, dim=-1) if self.up is None else (self.gate(x), self.up(x))
         return self.down(F.silu(gate, inplace=True).mul_(up))
 
 
@@ -359,6 +368,11 @@ def _fold_pixels(convolution: nn.Conv3d, pixels: PixelConfig) -> Linear:
     if convolution.bias is not None:
         bias += convolution.bias.detach().float()
     return Linear(folded, bias)
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    """One tensor of several; a single one stays where it is."""
+    return torch.cat([part.detach() for part in parts]) if len(parts) > 1 else parts[0].detach()
 
 
 def _release(module: Any) -> None:

@@ -75,10 +75,12 @@ class PixelConfig:
     def from_file(cls, path: Path) -> PixelConfig:
         """Read `preprocessor_config.json`; the area limits stand under `size` or, in older files, by name."""
         try:
-            config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            config: Any = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read as a processor configuration: {error}") from error
-        size = config.get("size") or {}
+        size = (config.get("size") or {}) if isinstance(config, dict) else None
+        if not isinstance(size, dict):
+            raise CheckpointError(f"{path} cannot be read as a processor configuration: it must hold an object")
         default = cls()
         resample = config.get("resample", Image.Resampling.BICUBIC)
         if resample != Image.Resampling.BICUBIC:

@@ -66,5 +66,5 @@ def _load_tokenizer(folder: Path) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # tokenizer files are parsed by several libraries, each with errors of its own
         raise CheckpointError(f"no tokenizer can be read from {folder}: {error}") from error

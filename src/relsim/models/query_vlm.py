@@ -18,12 +18,13 @@ from typing import Any, Literal, Protocol
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
 from relsim.errors import CheckpointError
 from relsim.fingerprint import Fingerprint
-from relsim.models.checkpoint import Checkpoint, parse_recipe, read_checkpoint
+from relsim.models.checkpoint import ADAPTER_TENSORS, Checkpoint, parse_recipe, read_checkpoint
 from relsim.models.devices import choose_device, choose_dtype
 from relsim.models.digest import digest_files, digest_tensors
 from relsim.models.hub import resolve_folder
@@ -38,6 +39,8 @@ from relsim.models.quiet import quiet_loading
 logger = logging.getLogger(__name__)
 
 Engine = Literal["packed", "plain"]
+
+_UNCOUNTED = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 
 
 class Forward(Protocol):
@@ -106,6 +109,8 @@ class QueryVLM:
                 "recipe": self.recipe.value,
                 "min_pixels": self.pixels.min_pixels,
                 "max_pixels": self.pixels.max_pixels,
+                "pixel_mean": " ".join(f"{value:g}" for value in self.pixels.mean),
+                "pixel_std": " ".join(f"{value:g}" for value in self.pixels.std),
                 "precision": str(self.dtype).removeprefix("torch."),
                 "dimension": self.dimension,
             }
@@ -163,9 +168,11 @@ def load_query_vlm(
         merge_lora(backbone, checkpoint.adapter_config, checkpoint.adapter)
     backbone = backbone.to(target, precision).eval().requires_grad_(requires_grad=False)
     _check_sizes(backbone, checkpoint, prompt, folder)
+    _check_pixels(backbone, pixels)
     forward = _choose_forward(backbone, architecture, pixels, prompt, engine)
-    weights = f"{digest_files(base)}+{_digest_checkpoint(checkpoint)}"
-    return QueryVLM(forward, checkpoint, prompt, pixels, weights=weights)
+    weights = f"{_digest_base(base)}+{_digest_checkpoint(checkpoint, folder)}"
+    # The adapter is merged; keeping its tensors would keep a gigabyte of embedding tables.
+    return QueryVLM(forward, replace(checkpoint, adapter={}), prompt, pixels, weights=weights)
 
 
 def _with_recipe(checkpoint: Checkpoint, recipe: str) -> Checkpoint:
@@ -195,11 +202,8 @@ def _load_backbone(folder: Path, precision: torch.dtype) -> tuple[Any, Architect
     import transformers
 
     path = folder / "config.json"
-    try:
-        model_type = json.loads(path.read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder} is no base model: config.json cannot be read ({error})") from error
-    architecture = ARCHITECTURES.get(model_type)
+    model_type = _base_config(folder).get("model_type")
+    architecture = ARCHITECTURES.get(str(model_type))
     if architecture is None:
         raise CheckpointError(f"{path} is of type {model_type!r}; known are {', '.join(ARCHITECTURES)}")
     model_class = getattr(transformers, architecture.class_name)
@@ -211,27 +215,53 @@ def _load_backbone(folder: Path, precision: torch.dtype) -> tuple[Any, Architect
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # reported below, by name
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"the base model in {folder} cannot be loaded: {error}") from error
     missing = sorted(report["missing_keys"])
     left_over = sorted(key for key in report["unexpected_keys"] if not key.startswith("lm_head."))
-    for names, fault in ((missing, "lacks"), (left_over, "has unknown")):
+    misshapen = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"])
+    for names, fault in ((missing, "lacks"), (left_over, "has unknown"), (misshapen, "has misshapen")):
         if names:
             raise CheckpointError(f"the base model in {folder} {fault} {len(names)} tensor(s): {', '.join(names[:5])}")
     return backbone, architecture
 
 
+def _base_config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} is no base model: config.json cannot be read ({error})") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{folder} is no base model: config.json must hold an object")
+    return config
+
+
 def _choose_forward(
     backbone: Any, architecture: Architecture, pixels: PixelConfig, prompt: Prompt, engine: Engine | None
 ) -> Forward:
+    if engine not in (None, "packed", "plain"):
+        raise CheckpointError(f"there is no engine {engine!r}; known are packed and plain")
     packs = architecture.packs and PackedQwen25VL.supports(backbone.config)
     if engine == "packed" and not packs:
         raise CheckpointError("this base model has no packed forward pass; leave engine unset")
     if engine == "plain" or not packs:
         return PlainForward(backbone, pixels, prompt)
     return PackedQwen25VL(backbone, pixels, prompt.prefix, prompt.suffix)
+
+
+def _check_pixels(backbone: Any, pixels: PixelConfig) -> None:
+    vision = backbone.config.vision_config
+    for ours, theirs in (
+        ("patch_size", "patch_size"),
+        ("merge_size", "spatial_merge_size"),
+        ("temporal_patch_size", "temporal_patch_size"),
+    ):
+        cut, read = getattr(pixels, ours), getattr(vision, theirs)
+        if cut != read:
+            raise CheckpointError(f"preprocessor_config.json says {ours} {cut}, the vision tower reads {read}")
 
 
 def _check_sizes(backbone: Any, checkpoint: Checkpoint, prompt: Prompt, folder: Path) -> None:
@@ -248,14 +278,41 @@ def _check_sizes(backbone: Any, checkpoint: Checkpoint, prompt: Prompt, folder: 
         )
 
 
-def _digest_checkpoint(checkpoint: Checkpoint) -> str:
-    projection = {"projection.weight": checkpoint.projection_weight, "projection.bias": checkpoint.projection_bias}
+def _digest_base(folder: Path) -> str:
+    """Weights and the options that decide what is computed with them; not who wrote the file, or its precision."""
+    config = {
+        part: {name: value for name, value in options.items() if name not in _UNCOUNTED}
+        for part, options in {"": _base_config(folder), **_base_config(folder)}.items()
+        if isinstance(options, dict) and part in ("", "text_config", "vision_config")
+    }
+    facts = {
+        "tensors": digest_files(folder, "model*.safetensors"),
+        "config": json.dumps(config, sort_keys=True),
+    }
+    return Fingerprint.of(facts).digest
+
+
+def _digest_checkpoint(checkpoint: Checkpoint, folder: Path) -> str:
+    projection = {"weight": checkpoint.projection_weight, "bias": checkpoint.projection_bias}
     scaling = {
         name: checkpoint.adapter_config.get(name)
         for name in ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern")
     }
-    tensors = digest_tensors({**checkpoint.adapter, **projection})
-    return Fingerprint.of({"tensors": tensors, "scaling": json.dumps(scaling, sort_keys=True)}).digest
+    facts = {
+        "adapter": digest_files(folder, ADAPTER_TENSORS),
+        "projection": digest_tensors(projection),
+        "scaling": json.dumps(scaling, sort_keys=True),
+        "query_row": _digest_query_row(checkpoint),
+    }
+    return Fingerprint.of(facts).digest
+
+
+def _digest_query_row(checkpoint: Checkpoint) -> str | None:
+    """The one row of a saved embedding table that training may have changed; samples of the table would miss it."""
+    for name, tensor in checkpoint.adapter.items():
+        if name.endswith("embed_tokens.weight") and checkpoint.query_token_id < len(tensor):
+            return digest_tensors({"row": tensor[checkpoint.query_token_id].clone()})
+    return None
 
 
 def _first(*folders: Path, name: str) -> Path:

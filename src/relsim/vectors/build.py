@@ -1,9 +1,11 @@
-"""Filling a table from image records: resumable, and the same table however often it was interrupted.
+r"""Filling a table from image records: resumable, and the same table however often it was interrupted.
 
 The list of records is cut into parts of a fixed number; a part is embedded as a whole and stored under one name with
 its failures, all or nothing. A part that a killed run left unfinished is embedded again from its beginning, in the
 same batches, so the result equals that of a run that was never killed. Records whose id is in the table are skipped;
 records that failed are tried again.
+
+A table holds UTF-8, a file's name may be any bytes: what is no UTF-8 in a source or a field is stored as `\xff`.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from relsim.data.identity import printable
 from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import AnyEncoder
 from relsim.encoders.stream import DEFAULT_BUDGET, Encoded, Outcome, encode_records
@@ -54,6 +58,10 @@ def fill_table(
 ) -> BuildSummary:
     """Embed the records that the table lacks. Ids must be unique. Raises `FingerprintMismatchError`, `TableError`."""
     table.require_fingerprint(encoder.fingerprint)
+    if any(record.image_id not in table for record in records):
+        # Deleting nothing takes the lock and reads in what others wrote: a second writer is told now, not after its
+        # first part.
+        table.delete(())
     known = {failure.record.image_id: (failure.status, failure.reason) for failure in table.failures()}
     summary = BuildSummary(len(records))
     for part in _parts(records, part_rows):
@@ -67,7 +75,8 @@ def fill_table(
         news = [f for f in failures if known.get(f.record.image_id) != (f.status, f.reason)]
         if encoded or news:
             vectors = np.stack([item.vector for item in encoded]) if encoded else np.empty((0, encoder.dimension))
-            table.append(part_name(todo), [item.record for item in encoded], vectors.astype(np.float32), news)
+            stored = [_in_utf8(item.record) for item in encoded]
+            table.append(part_name(todo), stored, vectors.astype(np.float32), [_failure_in_utf8(f) for f in news])
     if len(table.part_names) > _FEW_PARTS:
         table.compact()
     return summary
@@ -104,3 +113,25 @@ def _embed(
     encoded.sort(key=lambda item: place[item.record.image_id])
     failures.sort(key=lambda item: place[item.record.image_id])
     return encoded, failures
+
+
+def _failure_in_utf8(failure: Failure) -> Failure:
+    return replace(failure, record=_in_utf8(failure.record), reason=_text(failure.reason))
+
+
+def _in_utf8(record: ImageRecord) -> ImageRecord:
+    return replace(record, source=_text(record.source), fields=_text(dict(record.fields)))
+
+
+def _text(value: Any) -> Any:
+    """A JSON value whose strings UTF-8 can hold; those that it can hold are as they were."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return printable(value)
+    if isinstance(value, dict):
+        return {_text(name): _text(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    return value

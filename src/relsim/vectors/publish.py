@@ -11,14 +11,13 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from relsim.errors import TableError
+from relsim.files import flush, temporary_beside
 
-TEMPORARY_PREFIX = ".tmp-"
 LOCK_NAME = ".lock"
 _READ_BYTES = 2**20
 
@@ -66,25 +65,11 @@ def publish_hashed(folder: Path, stem: str, suffix: str, write: Callable[[Path],
 @contextlib.contextmanager
 def _finished(path: Path, write: Callable[[Path], None]) -> Iterator[Path]:
     """A temporary file beside `path`, complete and on the disk, that the body renames; it never stays behind."""
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}")
-    try:
-        with system_errors("write", path):
-            write(temporary)
-            _flush(temporary)
-            yield temporary
-            _flush(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """Block until the file, or the folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with temporary_beside(path) as temporary, system_errors("write", path):
+        write(temporary)
+        flush(temporary)
+        yield temporary
+        flush(path.parent)
 
 
 def sha256_of(data: Any) -> str:

@@ -6,11 +6,11 @@ the table (its fingerprint is checked), a sentence through the text encoder that
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from relsim.data.images import read_image
@@ -56,7 +56,7 @@ class Query:
                 raise SearchError(f"{kind!r} is no kind of query; known are {known}") from None
         if value in table:
             return cls(QueryKind.ID, value)
-        if Path(value).expanduser().exists():
+        if _is_path(value):
             return cls(QueryKind.IMAGE, value)
         failed = next((failure for failure in table.failures() if failure.record.image_id == value), None)
         if failed is None and re.search(r"\s|\{.+\}", value):
@@ -124,9 +124,19 @@ def _vector(table: TableView, query: Query, load: LoadEncoder) -> Vectors:
 
 def _image_vector(table: TableView, path: str, load: LoadEncoder) -> Vectors:
     try:
-        image = read_image(ImageRecord(path, str(Path(path).expanduser()))).image
+        image = read_image(ImageRecord(path, _expanded(path))).image
+        encoder = load(table.origin)
+        table.require_fingerprint(encoder.fingerprint)
+        return encode_images(encoder, [image])[0]  # type: ignore[no-any-return]  # numpy types an index as Any
     except ImageError as error:
         raise ImageError(error.status, f"{path}: {error.reason}") from error
-    encoder = load(table.origin)
-    table.require_fingerprint(encoder.fingerprint)
-    return encode_images(encoder, [image])[0]  # type: ignore[no-any-return]  # numpy types an index as Any
+
+
+def _is_path(value: str) -> bool:
+    """Whether there is anything of this name, a broken link included; a sentence too long for a name is none."""
+    return os.path.lexists(_expanded(value))
+
+
+def _expanded(path: str) -> str:
+    # Path.expanduser raises for the home folder of an unknown user.
+    return os.path.expanduser(path)  # noqa: PTH111

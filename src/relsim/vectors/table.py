@@ -30,11 +30,12 @@ import numpy as np
 from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import Vectors
 from relsim.errors import TableError
+from relsim.files import TEMPORARY_PREFIX
 from relsim.fingerprint import Fingerprint
 from relsim.vectors.checks import check_rows, check_same_fingerprint, shown
 from relsim.vectors.contents import CONTENTS_NAME, OWN_FILE, Contents, PartEntry
 from relsim.vectors.parts import rows_per_group, write_failures, write_part
-from relsim.vectors.publish import LOCK_NAME, TEMPORARY_PREFIX, FolderLock, publish_hashed, system_errors
+from relsim.vectors.publish import LOCK_NAME, FolderLock, publish_hashed, system_errors
 from relsim.vectors.view import Part, TableView
 
 _PART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

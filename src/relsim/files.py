@@ -1,0 +1,37 @@
+"""Finish, then publish: a file is written under a temporary name, flushed to the disk and renamed.
+
+Whoever looks sees the old file or the new one, never a part of it. Errors of the system pass through: what they mean is
+for the caller to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+@contextlib.contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """A free name beside `path`, for the body to write and rename; what is still there afterwards is removed."""
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name[:100]}-{secrets.token_hex(4)}")
+    try:
+        yield temporary
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Block until a file, or a folder's list of names, is on the disk."""
+    if path.is_dir() and not hasattr(os, "O_DIRECTORY"):
+        return  # Windows has no handles of folders and writes renames through on its own.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

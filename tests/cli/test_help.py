@@ -1,0 +1,67 @@
+"""Help texts and docs/cli.md, which is made of the same."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import relsim
+from relsim.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+GROUP = typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("name", GROUP.commands)
+def test_help_mentions_every_option(name, flag, verb):
+    result = verb(name, flag)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert [option for param in GROUP.commands[name].params for option in param.opts if option.startswith("-")]
+    for param in GROUP.commands[name].params:
+        shown = param.opts if param.param_type_name == "option" else [param.metavar]
+        assert [option for option in shown if option not in result.stdout] == []
+
+
+def test_nothing_is_without_help():
+    assert all(command.help for command in GROUP.commands.values())
+    params = [param for command in (GROUP, *GROUP.commands.values()) for param in command.params]
+    assert [param.name for param in params if not param.help] == []
+
+
+def test_the_group_lists_every_verb(verb):
+    for arguments in (["--help"], []):
+        shown = verb(*arguments)
+        text = shown.stdout + shown.stderr
+        assert [name for name in GROUP.commands if f"  {name} " not in text] == []
+
+
+def test_the_version(verb):
+    result = verb("--version")
+    assert (result.exit_code, result.stdout) == (0, f"relsim {relsim.__version__}\n")
+
+
+def test_verbose_logs_what_relsim_does_and_nothing_else(run, golden, golden_paths, model_flags):
+    result = run("-v", "score", *golden_paths[:2], *model_flags, "--recipe", "crop448")
+    assert result.returncode == 0
+    assert result.stderr == "relsim: recipe crop448 in place of the checkpoint's native\n"
+
+
+def test_the_page_of_the_command_line_is_up_to_date():
+    script = ROOT / "docs" / "generate_cli.py"
+    result = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+    assert result.returncode == 0
+
+
+def test_a_page_that_is_behind_is_told_with_the_command(tmp_path):
+    (tmp_path / "generate_cli.py").write_text((ROOT / "docs" / "generate_cli.py").read_text())
+    (tmp_path / "cli.md").write_text("# The command line\n")
+    command = [sys.executable, tmp_path / "generate_cli.py"]
+    behind = subprocess.run([*command, "--check"], capture_output=True, text=True, check=False)
+    assert behind.returncode == 1
+    assert behind.stderr.rstrip().endswith("write it again: python docs/generate_cli.py")
+    subprocess.run(command, check=True)
+    assert (tmp_path / "cli.md").read_text() == (ROOT / "docs" / "cli.md").read_text()
