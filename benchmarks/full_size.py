@@ -136,9 +136,7 @@ def main() -> None:
         return
     write_full_size(folder, options.golden, SHAPE_7B if options.shape == "7b" else SHAPES[options.shape])
     # A fresh process, so that writing the weights leaves no trace in the memory that is measured.
-    done = subprocess.run(
-        [sys.executable, *sys.argv, "--measure"], stdout=subprocess.PIPE, check=True, text=True
-    )
+    done = subprocess.run([sys.executable, *sys.argv, "--measure"], stdout=subprocess.PIPE, check=True, text=True)
     result = json.loads(done.stdout.splitlines()[-1])
     result |= {
         "torch": torch.__version__,

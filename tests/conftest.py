@@ -50,7 +50,7 @@ def golden_embeddings():
 @pytest.fixture(scope="session")
 def load_golden():
     """Loads the golden checkpoint on its golden base, on the CPU in fp32 unless told otherwise."""
-    from relsim.models.query_vlm import load_query_vlm
+    from relsim.models.loading import load_query_vlm
 
     def load(checkpoint=GOLDEN / "relsim", **options):
         return load_query_vlm(

@@ -22,8 +22,9 @@ from relsim.encoders.relational import RelationalEncoder
 from relsim.encoders.stream import DEFAULT_BUDGET, cut_by_cost, encode_records
 from relsim.errors import CalibrationError, CheckpointError, ImageError
 from relsim.fingerprint import Fingerprint
+from relsim.models.loading import Engine, load_query_vlm
 from relsim.models.pixels import Patches, limit_longest_edge
-from relsim.models.query_vlm import Engine, QueryVLM, load_query_vlm
+from relsim.models.query_vlm import QueryVLM
 from relsim.models.text_encoder import CaptionEncoder
 
 Images: TypeAlias = Image.Image | Sequence[Image.Image]

@@ -26,6 +26,12 @@ def test_it_scores_embeds_and_searches(shown):
     assert [shlex.split(command)[0] for command in shown] == ["score", "embed", "embed", "search", "search", "search"]
 
 
+def test_its_score_is_the_golden_one(shown, expected):
+    """The first two images, scored in a process of its own."""
+    score = next(lines[0] for command, lines in shown.items() if command.startswith("score"))
+    assert float(score) == pytest.approx(expected["scores_first4"][0][1], abs=1e-4)
+
+
 def test_every_command_works_when_it_is_pasted(shown, verb):
     """And prints what the demo printed, except that the tables are there by now."""
     for command, lines in shown.items():

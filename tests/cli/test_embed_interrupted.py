@@ -31,11 +31,18 @@ def names_in(folder):
     return {path.name for path in folder.iterdir()} if folder.exists() else None
 
 
-def test_kills_leave_no_trace(run, kill, many, tmp_path, contents):
+@pytest.fixture(scope="module")
+def whole(run, many, contents, tmp_path_factory):
+    """An uninterrupted run, and what its table holds."""
+    table = tmp_path_factory.mktemp("whole") / "t"
+    result = run("embed", many, *SLOW, "--out", table)
+    assert result.returncode == 3
+    assert result.stderr.startswith("4 failed: ")
+    return result, contents(table)
+
+
+def test_kills_leave_no_trace(whole, run, kill, many, tmp_path, contents):
     """Ten kills at random moments, some of them before the first part and some while parts are merged."""
-    whole = run("embed", many, *SLOW, "--out", tmp_path / "whole")
-    assert whole.returncode == 3
-    assert whole.stderr.startswith("4 failed: ")
 
     kills = runs = 0
     while kills < 10:
@@ -45,8 +52,8 @@ def test_kills_leave_no_trace(run, kill, many, tmp_path, contents):
             kills += 1
             contents(table)  # readable and sound after every kill
         result = run("embed", many, *SLOW, "--out", table)
-        assert (result.returncode, result.stderr) == (whole.returncode, whole.stderr)
-        assert contents(table) == contents(tmp_path / "whole")
+        assert (result.returncode, result.stderr) == (whole[0].returncode, whole[0].stderr)
+        assert contents(table) == whole[1]
 
 
 def test_kills_of_the_golden_model_leave_no_trace(verb, kill, many, tmp_path, contents, model_flags):
@@ -61,7 +68,7 @@ def test_kills_of_the_golden_model_leave_no_trace(verb, kill, many, tmp_path, co
     assert len(contents(tmp_path / "t")[0]) == 60
 
 
-def test_an_interrupt_is_one_line_and_loses_nothing(start, run, many, tmp_path, contents):
+def test_an_interrupt_is_one_line_and_loses_nothing(whole, start, run, many, tmp_path, contents):
     contents_file = tmp_path / "t" / "table.json"
     with start("embed", many, *SLOW, "--out", tmp_path / "t") as process:
         while not (contents_file.exists() and json.loads(contents_file.read_bytes())["rows"]):
@@ -76,5 +83,4 @@ def test_an_interrupt_is_one_line_and_loses_nothing(start, run, many, tmp_path, 
 
     result = run("embed", many, *SLOW, "--out", tmp_path / "t")
     assert f"{196 - len(rows)} embedded" in result.stdout
-    run("embed", many, *SLOW, "--out", tmp_path / "whole")
-    assert contents(tmp_path / "t") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "t") == whole[1]

@@ -1,5 +1,6 @@
 """Help texts and docs/cli.md, which is made of the same."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -43,10 +44,12 @@ def test_the_version(verb):
     assert (result.exit_code, result.stdout) == (0, f"relsim {relsim.__version__}\n")
 
 
-def test_verbose_logs_what_relsim_does_and_nothing_else(run, golden, golden_paths, model_flags):
-    result = run("-v", "score", *golden_paths[:2], *model_flags, "--recipe", "crop448")
-    assert result.returncode == 0
-    assert result.stderr == "relsim: recipe crop448 in place of the checkpoint's native\n"
+def test_verbose_logs_what_relsim_does_and_nothing_else(verb, golden_paths, model_flags, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("relsim"), "level", logging.NOTSET)  # and set back afterwards
+    result = verb("-v", "score", *golden_paths[:2], *model_flags, "--recipe", "crop448")
+    assert result.exit_code == 0
+    assert "recipe crop448 in place of the checkpoint's native" in caplog.messages
+    assert {record.name.partition(".")[0] for record in caplog.records} == {"relsim"}
 
 
 def test_the_page_of_the_command_line_is_up_to_date():

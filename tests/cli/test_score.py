@@ -111,9 +111,9 @@ def test_a_rotated_file_scores_1_with_its_upright_version(picture, good, tmp_pat
     assert verb("score", good, tmp_path / "rotated.png", *model_flags).stdout == "1.0000\n"
 
 
-def test_two_images_give_the_golden_score(run, golden_paths, expected, model_flags):
-    result = run("score", *golden_paths[:2], *model_flags)
-    assert (result.returncode, result.stderr) == (0, "")
+def test_two_images_give_the_golden_score(verb, golden_paths, expected, model_flags):
+    result = verb("score", *golden_paths[:2], *model_flags)
+    assert (result.exit_code, result.stderr) == (0, "")
     assert float(result.stdout) == pytest.approx(expected["scores_first4"][0][1], abs=1e-4)
 
 

@@ -201,7 +201,7 @@ class TestRefusals:
         for part in tables[0].glob("part-*"):
             os.link(part, copy / part.name)
         (copy / "table.json").write_text(json.dumps(table))
-        assert f"there is no folder {tmp_path}/moved" in refused("search", copy, golden_paths[0])
+        assert f"{tmp_path}/moved" in refused("search", copy, golden_paths[0])
         assert verb("search", copy, golden_paths[0], "-c", golden / "relsim").exit_code == 0
 
     def test_a_sentence_in_a_space_without_words(self, refused, tables):

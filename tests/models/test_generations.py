@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from relsim.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from relsim.models.query_vlm import load_query_vlm
+from relsim.models.loading import load_query_vlm
 
 VOCABULARY, IMAGE, VIDEO, START, END = 1152, 1036, 1037, 1033, 1034
 HIDDEN = 64

@@ -7,8 +7,9 @@ import torch
 from transformers import AutoTokenizer, Qwen2_5_VLConfig
 
 from relsim.errors import CheckpointError
-from relsim.models import packed as packed_module
-from relsim.models.packed import PackedQwen25VL, rotary_pairs
+from relsim.models import layers as layers_module
+from relsim.models.layers import rotary_pairs
+from relsim.models.packed import PackedQwen25VL
 from relsim.models.plain import PlainForward
 
 
@@ -89,7 +90,7 @@ def test_packed_engine_for_an_unsupported_network_is_an_error(load_golden, gelu_
 
 def test_weights_too_large_to_join_give_the_same(load_golden, packed, golden_pictures, embed, monkeypatch):
     """Gate and up projection are one product where they are small and two where they are not."""
-    monkeypatch.setattr(packed_module, "JOIN_BYTES", 0)
+    monkeypatch.setattr(layers_module, "JOIN_BYTES", 0)
     apart = load_golden(engine="packed")
     assert (embed(apart, golden_pictures[:4]) - embed(packed, golden_pictures[:4])).abs().max() <= 1e-5
 

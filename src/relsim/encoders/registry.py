@@ -101,7 +101,7 @@ def _relational(
             "as thaoshibe/relsim-qwenvl25-lora"
         )
     from relsim.encoders.relational import RelationalEncoder
-    from relsim.models.query_vlm import load_query_vlm
+    from relsim.models.loading import load_query_vlm
 
     vlm = load_query_vlm(
         checkpoint_dir,

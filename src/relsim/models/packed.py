@@ -20,7 +20,6 @@ The same function as transformers computes with the same weights, arranged for e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,86 +27,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
+from relsim.models.layers import (
+    Block,
+    GatedMLP,
+    KeyValues,
+    Linear,
+    Norm,
+    attend,
+    attend_last,
+    release,
+    rotary_pairs,
+    rotate,
+    rotation_of,
+)
 from relsim.models.layout import BatchLayout, Grid, Indices, Segments, batch_layout
 from relsim.models.pixels import Patches, PixelConfig
-
-JOIN_BYTES = 16 * 1024**2
-"""Weights up to this size are copied to be joined with their neighbours; a large product gains nothing by it."""
-
-KeyValues = tuple[Tensor, Tensor]
-"""Keys and values of the prompt's prefix in one layer, each (1, heads, length, head size)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """A matrix product with optional bias: weight (out, in)."""
-
-    weight: Tensor
-    bias: Tensor | None = None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """X (…, in) to (…, out)."""
-        return F.linear(x, self.weight, self.bias)
-
-    @classmethod
-    def of(cls, *modules: Any, rows: Indices | None = None) -> Linear:
-        """One product in place of several that read the same input; `rows` reorders the outputs."""
-        weight = _join([module.weight for module in modules])
-        bias = None if modules[0].bias is None else _join([module.bias for module in modules])
-        if rows is not None:
-            index = torch.from_numpy(rows).to(weight.device)
-            weight, bias = weight[index], None if bias is None else bias[index]
-        for module in modules:
-            _release(module)
-        return cls(weight, bias)
-
-
-@dataclass(frozen=True, slots=True)
-class Norm:
-    """Root mean square normalisation over the last axis, in fp32, then times `weight` (arXiv 1910.07467)."""
-
-    weight: Tensor
-    epsilon: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """X (…, D), normalised."""
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        scale = length.square_().div_(x.shape[-1]).add_(self.epsilon).rsqrt_()
-        normalised: Tensor = (x * scale).to(x.dtype)
-        return normalised.mul_(self.weight)
-
-
-@dataclass(frozen=True, slots=True)
-class GatedMLP:
-    """`down(silu(gate(x)) * up(x))`; without `up`, `gate` gives both, one after the other."""
-
-    gate: Linear
-    up: Linear | None
-    down: Linear
-
-    @classmethod
-    def of(cls, module: Any) -> GatedMLP:
-        """From a transformers MLP with `gate_proj`, `up_proj` and `down_proj`."""
-        down = Linear.of(module.down_proj)
-        if module.gate_proj.weight.nbytes > JOIN_BYTES:
-            return cls(Linear.of(module.gate_proj), Linear.of(module.up_proj), down)
-        return cls(Linear.of(module.gate_proj, module.up_proj), None, down)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """X (…, H) to (…, H)."""
-        gate, up = self.gate(x).chunk(2, dim=-1) if self.up is None else (self.gate(x), self.up(x))
-        return self.down(F.silu(gate, inplace=True).mul_(up))
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One transformer layer. `qkv` gives queries, keys and values, rotary pairs side by side."""
-
-    attention_norm: Norm
-    qkv: Linear
-    out: Linear
-    mlp_norm: Norm
-    mlp: GatedMLP
 
 
 class PackedQwen25VL:
@@ -124,7 +58,7 @@ class PackedQwen25VL:
         self._prefix_length = len(prefix)
         self._suffix = embedding[list(suffix)].clone()
         prefix_states = embedding[list(prefix)].clone()
-        _release(backbone.language_model.embed_tokens)
+        release(backbone.language_model.embed_tokens)
         self._vision = _VisionTower(backbone.visual, pixels)
         self._language = _LanguageModel(backbone.language_model, prefix_states)
 
@@ -178,27 +112,27 @@ class _VisionTower:
         rows = np.concatenate([pairs, config.hidden_size + pairs, values])
         self._blocks = [
             Block(
-                _norm(block.norm1),
+                Norm.of(block.norm1),
                 Linear.of(block.attn.qkv, rows=rows),
                 Linear.of(block.attn.proj),
-                _norm(block.norm2),
+                Norm.of(block.norm2),
                 GatedMLP.of(block.mlp),
             )
             for block in tower.blocks
         ]
-        self._merger_norm = _norm(tower.merger.ln_q)
+        self._merger_norm = Norm.of(tower.merger.ln_q)
         self._merger_in, self._merger_out = Linear.of(tower.merger.mlp[0]), Linear.of(tower.merger.mlp[2])
 
     def __call__(self, pixels: Tensor, layout: BatchLayout) -> Tensor:
         device = pixels.device
         x = self._embed(pixels[torch.from_numpy(layout.order).to(device)].float()).to(self._dtype)
         positions = torch.from_numpy(layout.positions).to(device)
-        rotation = _rotation((positions[..., None] * self._frequencies).flatten(1))
+        rotation = rotation_of((positions[..., None] * self._frequencies).flatten(1))
         for number, block in enumerate(self._blocks):
             segments = layout.pictures if number in self._full else layout.windows
             qkv = block.qkv(block.attention_norm(x)).view(len(x), 3, self._heads, -1)
-            q, k = _rotate(qkv[:, :2], rotation).unbind(1)
-            x = x + block.out(_attend(q, k, qkv[:, 2], segments))
+            q, k = rotate(qkv[:, :2], rotation).unbind(1)
+            x = x + block.out(attend(q, k, qkv[:, 2], segments))
             x += block.mlp(block.mlp_norm(x))
         merged = self._merger_norm(x).view(-1, self._merger_in.weight.shape[1])
         return self._merger_out(F.gelu(self._merger_in(merged)))
@@ -223,15 +157,15 @@ class _LanguageModel:
         rows[: len(rotated)] = rotated
         self._blocks = [
             Block(
-                _norm(layer.input_layernorm),
+                Norm.of(layer.input_layernorm),
                 Linear.of(layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj, rows=rows),
                 Linear.of(layer.self_attn.o_proj),
-                _norm(layer.post_attention_layernorm),
+                Norm.of(layer.post_attention_layernorm),
                 GatedMLP.of(layer.mlp),
             )
             for layer in model.layers
         ]
-        self._norm = _norm(model.norm)
+        self._norm = Norm.of(model.norm)
         self._prefix = self._prefix_keys(prefix)
 
     def __call__(self, x: Tensor, layout: BatchLayout) -> Tensor:
@@ -239,10 +173,10 @@ class _LanguageModel:
         last = torch.from_numpy(layout.last).to(x.device)
         for block, prefix in zip(self._blocks[:-1], self._prefix[:-1], strict=True):
             q, k, v = self._project(block, x, rotation)
-            x = self._finish(block, x, _attend(q, k, v, layout.prompts, prefix=prefix, causal=True))
+            x = self._finish(block, x, attend(q, k, v, layout.prompts, prefix=prefix, causal=True))
         block, prefix = self._blocks[-1], self._prefix[-1]
         q, k, v = self._project(block, x, rotation)
-        attended = _attend_last(q[last], k, v, layout.prompts, prefix)
+        attended = attend_last(q[last], k, v, layout.prompts, prefix)
         return self._norm(self._finish(block, x[last], attended))
 
     def _prefix_keys(self, x: Tensor) -> list[KeyValues]:
@@ -255,13 +189,13 @@ class _LanguageModel:
             for block in self._blocks:
                 q, k, v = self._project(block, x, rotation)
                 keys.append((k.transpose(0, 1)[None], v.transpose(0, 1)[None]))
-                x = self._finish(block, x, _attend(q, k, v, whole, causal=True))
+                x = self._finish(block, x, attend(q, k, v, whole, causal=True))
         return keys
 
     def _project(self, block: Block, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         heads = self._query_heads + 2 * self._key_heads
         qkv = block.qkv(block.attention_norm(x)).view(len(x), heads, -1)
-        rotated = _rotate(qkv[:, : self._query_heads + self._key_heads], rotation)
+        rotated = rotate(qkv[:, : self._query_heads + self._key_heads], rotation)
         return rotated[:, : self._query_heads], rotated[:, self._query_heads :], qkv[:, -self._key_heads :]
 
     @staticmethod
@@ -271,89 +205,7 @@ class _LanguageModel:
         return x
 
     def _rotation(self, positions: Tensor) -> Tensor:
-        return _rotation(positions[:, self._axes] * self._frequencies)
-
-
-def rotary_pairs(heads: int, head_size: int) -> Indices:
-    """Order of a projection's output rows that puts the rotary pairs (i, i + head_size / 2) of each head together."""
-    within = np.arange(head_size).reshape(2, -1).T.reshape(-1)
-    rows: Indices = np.arange(heads)[:, None] * head_size + within
-    return rows.reshape(-1)
-
-
-def _rotation(angles: Tensor) -> Tensor:
-    """Unit complex numbers (n, 1, d / 2) for angles (n, d / 2) in radians."""
-    return torch.polar(torch.ones_like(angles), angles)[:, None]
-
-
-def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn the pairs of x (n, …, heads, d) by `rotation`, in fp32."""
-    pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
-    if x.dim() > rotation.dim():
-        rotation = rotation[:, None]
-    return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
-
-
-def _attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    segments: Sequence[Segments],
-    *,
-    prefix: KeyValues | None = None,
-    causal: bool = False,
-) -> Tensor:
-    """Attention inside each segment for q, k, v (n, heads, d); result (n, heads * d).
-
-    With a `prefix`, every segment continues it: its keys and values come first. They are given queries too (zeros,
-    dropped afterwards), which keeps the mask a plain causal one.
-    """
-    attended = torch.empty(q.shape, dtype=q.dtype, device=q.device)
-    for run in segments:
-        rows = None if run.rows is None else torch.from_numpy(run.rows).to(q.device)
-        queries, keys, values = (_heads_first(tensor, run, rows) for tensor in (q, k, v))
-        skip = 0
-        if prefix is not None:
-            skip = prefix[0].shape[2]
-            queries = F.pad(queries, (0, 0, skip, 0))
-            keys, values = _continue(prefix, keys, values)
-        result = F.scaled_dot_product_attention(
-            queries, keys, values, is_causal=causal, enable_gqa=q.shape[1] != k.shape[1]
-        )
-        result = result[:, :, skip:].transpose(1, 2)
-        if rows is None:
-            attended[run.start : run.stop].view(result.shape).copy_(result)
-        else:
-            attended[rows] = result.reshape(-1, *q.shape[1:])
-    return attended.flatten(1)
-
-
-def _attend_last(q: Tensor, k: Tensor, v: Tensor, segments: Sequence[Segments], prefix: KeyValues) -> Tensor:
-    """Attention of one query per segment over prefix and segment: q (segments, heads, d) to (segments, heads * d)."""
-    results = []
-    first = 0
-    for run in segments:
-        keys, values = _continue(prefix, _heads_first(k, run, None), _heads_first(v, run, None))
-        queries = q[first : first + run.count, :, None]
-        result = F.scaled_dot_product_attention(queries, keys, values, enable_gqa=q.shape[1] != k.shape[1])
-        results.append(result.flatten(1))
-        first += run.count
-    return torch.cat(results)
-
-
-def _heads_first(x: Tensor, run: Segments, rows: Tensor | None) -> Tensor:
-    """Rows of one run of segments as (count, heads, length, d)."""
-    x = x[run.start : run.stop] if rows is None else x[rows]
-    return x.view(run.count, run.length, *x.shape[1:]).transpose(1, 2)
-
-
-def _continue(prefix: KeyValues, keys: Tensor, values: Tensor) -> KeyValues:
-    before_keys, before_values = (part.expand(len(keys), -1, -1, -1) for part in prefix)
-    return torch.cat([before_keys, keys], dim=2), torch.cat([before_values, values], dim=2)
-
-
-def _norm(module: Any) -> Norm:
-    return Norm(module.weight.detach(), float(module.variance_epsilon))
+        return rotation_of(positions[:, self._axes] * self._frequencies)
 
 
 def _fold_pixels(convolution: nn.Conv3d, pixels: PixelConfig) -> Linear:
@@ -368,15 +220,3 @@ def _fold_pixels(convolution: nn.Conv3d, pixels: PixelConfig) -> Linear:
     if convolution.bias is not None:
         bias += convolution.bias.detach().float()
     return Linear(folded, bias)
-
-
-def _join(parts: Sequence[Tensor]) -> Tensor:
-    """One tensor of several; a single one stays where it is."""
-    return torch.cat([part.detach() for part in parts]) if len(parts) > 1 else parts[0].detach()
-
-
-def _release(module: Any) -> None:
-    """Drop a module's weights, so that taking them over never holds them twice."""
-    module.weight = None
-    if getattr(module, "bias", None) is not None:
-        module.bias = None

@@ -72,11 +72,12 @@ def fill_table(
         encoded, failures = _embed(todo, encoder, workers, budget, on_outcome)
         summary.embedded += len(encoded)
         summary.failures += failures
-        news = [f for f in failures if known.get(f.record.image_id) != (f.status, f.reason)]
-        if encoded or news:
+        if encoded or any(known.get(f.record.image_id) != (f.status, _text(f.reason)) for f in failures):
+            # Failures known already go along: the part may have the name of an earlier one, whose place it takes.
             vectors = np.stack([item.vector for item in encoded]) if encoded else np.empty((0, encoder.dimension))
             stored = [_in_utf8(item.record) for item in encoded]
-            table.append(part_name(todo), stored, vectors.astype(np.float32), [_failure_in_utf8(f) for f in news])
+            failed = [_failure_in_utf8(failure) for failure in failures]
+            table.append(part_name(todo), stored, vectors.astype(np.float32), failed)
     if len(table.part_names) > _FEW_PARTS:
         table.compact()
     return summary
