@@ -15,7 +15,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--base", required=True)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--images", required=True, help="text file with one path per line")
-    parser.add_argument("--dtype", required=True, choices=("float32", "bfloat16"))
+    parser.add_argument("--dtype", required=True, choices=("float32", "bfloat16", "default"))
     parser.add_argument("--threads", required=True, type=int)
     parser.add_argument("--out", required=True, help="result without suffix: .npy and .json are written")
     return parser.parse_args()

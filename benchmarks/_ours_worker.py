@@ -22,7 +22,7 @@ def main() -> None:
         checkpoint_dir=options.checkpoint,
         base_model=options.base,
         device="cpu",
-        dtype=options.dtype,
+        dtype=None if options.dtype == "default" else options.dtype,
         recipe="native",
     )
     load_seconds, _ = watch.read()

@@ -68,7 +68,12 @@ def test_a_folder_without_images_is_refused(good, tmp_path, refused, model_flags
 
 
 def test_one_image_is_too_few(good, refused, model_flags):
-    assert "at least two images; 1 given" in refused("score", good, good, *model_flags)
+    assert "at least two images; 1 given" in refused("score", good, *model_flags)
+
+
+def test_an_image_named_twice_is_scored_against_itself(verb, good, model_flags):
+    """As the published call does: `model(a, a)` is 1."""
+    assert verb("score", good, good, *model_flags).stdout == "1.0000\n"
 
 
 def test_without_a_checkpoint_the_message_names_the_published_one(good, tmp_path, picture, refused):

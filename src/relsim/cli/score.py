@@ -29,12 +29,11 @@ def score(
 
     The score is the cosine of the two embeddings, from -1 to 1: higher is more alike in relation.
     """
-    from relsim.data.sources import list_images
     from relsim.errors import SourceError
 
-    records = list_images(images)
+    records = _list_with_repeats(images)
     if len(records) < 2:
-        raise SourceError(f"scoring needs at least two images; {len(records)} given (the same file counts once)")
+        raise SourceError(f"scoring needs at least two images; {len(records)} given")
     _require_readable(records)
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
     model = options.load_model(options.with_environment(given))
@@ -46,6 +45,17 @@ def score(
         emit(f"{scores[0][1]:.4f}{_percentile(model, scores[0][1])}")
     else:
         print_matrix([record.image_id for record in records], scores)
+
+
+def _list_with_repeats(images: list[str]) -> list[ImageRecord]:
+    """The images in order, a file that is named twice standing twice: scoring it against itself is a fair question."""
+    from relsim.data.sources import list_images
+
+    listed = list_images(images)
+    if "-" in images:  # standard input can be read once
+        return listed
+    by_source = {record.source: record for record in listed}
+    return [by_source[record.source] for image in images for record in list_images([image])]
 
 
 def _require_readable(records: list[ImageRecord]) -> None:

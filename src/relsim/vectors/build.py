@@ -59,9 +59,7 @@ def fill_table(
     """Embed the records that the table lacks. Ids must be unique. Raises `FingerprintMismatchError`, `TableError`."""
     table.require_fingerprint(encoder.fingerprint)
     if any(record.image_id not in table for record in records):
-        # Deleting nothing takes the lock and reads in what others wrote: a second writer is told now, not after its
-        # first part.
-        table.delete(())
+        table.lock()  # a second writer is told now, not after its first part
     known = {failure.record.image_id: (failure.status, failure.reason) for failure in table.failures()}
     summary = BuildSummary(len(records))
     for part in _parts(records, part_rows):

@@ -37,6 +37,7 @@ class Searcher:
         self.table = table
         self._rows = Rows(table.blocks, table.dimension)
         self._ids = tuple(table.ids)
+        _ = table.positions  # part of opening, so that the first query is as fast as the next
         self._order = id_order(self._ids)
 
     def by_id(self, image_id: str, k: int = 10) -> list[Hit]:

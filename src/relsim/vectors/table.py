@@ -206,6 +206,10 @@ class VectorTable(TableView):
             written.extend(failed)
             self._commit(replace(self._contents, parts=tuple(entries), failures=failed))
 
+    def lock(self) -> None:
+        """Take the right to write now rather than at the first change, and read in what others wrote until now."""
+        self._begin()
+
     def close(self) -> None:
         """Give the lock back. The table can still be read, and a further change takes the lock again."""
         self._lock.release()
