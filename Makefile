@@ -15,7 +15,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find src/relsim -name '.?*' 
 
 # Those that need nothing but the project. against_published.py has a target of its own, because it makes a second
 # environment; what needs a model of 16 GB on disk is run by hand.
-BENCHMARKS := $(wildcard $(addprefix benchmarks/,search.py))
+BENCHMARKS := benchmarks/search.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -53,7 +53,7 @@ bench-published: $(VENV)/.dev $(VENV)/.installed  ## The same work by the publis
 	$(BIN)/python benchmarks/against_published.py
 
 clean:  ## Remove everything that make has made
-	rm -rf $(VENV) $(BUILD) .published-venv .benchmarks
+	rm -rf $(VENV) $(BUILD) .venv-published .benchmarks
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -151,9 +151,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--golden", type=Path, default=CHECKOUT / "tests" / "golden", help="the golden checkpoint")
     parser.add_argument("--published-env", type=Path, default=CHECKOUT / ".venv-published", metavar="DIR")
-    parser.add_argument(
-        "--scratch", type=Path, default=CHECKOUT / ".build" / "benchmarks", help="where models and pictures go"
-    )
+    parser.add_argument("--scratch", type=Path, default=CHECKOUT / ".benchmarks", help="where models and pictures go")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here as well")
     options = parser.parse_args(words)
     if not (options.golden / "relsim").is_dir():

@@ -319,7 +319,7 @@ def test_unpretrained_is_a_value_error():
 
 
 def test_no_checkpoint_says_which_to_name():
-    with pytest.raises(CheckpointError, match=r"checkpoint_dir=.thaoshibe/relsim-qwenvl25-lora"):
+    with pytest.raises(CheckpointError, match=r"checkpoint_dir=.*thaoshibe/relsim-qwenvl25-lora"):
         relsim()
 
 
@@ -355,3 +355,16 @@ def test_unknown_recipe_and_engine(named_base):
         relsim(checkpoint_dir=named_base, recipe="crop512")
     with pytest.raises((CheckpointError, ValueError), match="turbo"):
         relsim(checkpoint_dir=named_base, engine="turbo")
+
+
+def test_similarity_takes_one_vector_any_precision_and_read_only_rows(metric, golden_paths):
+    rows = metric.embed_files(golden_paths[1:3])
+    rows.flags.writeable = False
+    expected = torch.from_numpy(rows @ rows.T)
+    torch.testing.assert_close(metric.similarity(rows.astype("float64"), rows), expected, rtol=0, atol=1e-6)
+    assert metric.similarity(rows[0], rows).shape == (1, 2)
+
+
+def test_similarity_refuses_vectors_of_another_space(metric):
+    with pytest.raises(ValueError, match=r"\(N, 384\)"):
+        metric.similarity(torch.ones(2, 5))

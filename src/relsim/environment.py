@@ -151,7 +151,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Processor:
     flags = set(fields["flags"].split()) if "flags" in fields else None
     return Processor(
         model=fields.get("model name"),
-        cores=_usable_cores(),
+        cores=usable_cores(),
         amx=None if flags is None else {"amx_tile", "amx_bf16"} <= flags,
         avx512_bf16=None if flags is None else "avx512_bf16" in flags,
     )
@@ -266,7 +266,8 @@ def _json_ready(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -71,9 +71,10 @@ class RelationalSimilarity:
     def embed(self, images: Images, max_image_size: int | None = None, micro_batch_size: int | None = None) -> Tensor:
         """Embeddings (N, 384) of one picture (N = 1) or a list, in order.
 
-        `max_image_size` caps the longer side in pixels (Lanczos); `micro_batch_size` caps the pictures per forward
-        pass. Without it batches are cut by memory. A row does not depend on its batch. Raises `TypeError` for what is
-        no PIL image, `ImageError` for a picture that the recipe cannot take.
+        `max_image_size` caps the longer side in pixels (Lanczos); a capped picture has another embedding, which the
+        fingerprint does not tell. `micro_batch_size` caps the pictures per forward pass; without it batches are cut by
+        memory. A row does not depend on its batch. Raises `TypeError` for what is no PIL image, `ImageError` for a
+        picture that the recipe cannot take.
         """
         for name, value in (("max_image_size", max_image_size), ("micro_batch_size", micro_batch_size)):
             if value is not None and value < 0:
@@ -110,7 +111,10 @@ class RelationalSimilarity:
         return torch.from_numpy(self.text_encoder.encode_text(sentences)).to(self.device)
 
     def similarity(self, xs: Comparable, ys: Comparable | None = None) -> Tensor:
-        """Similarities (N, M) of pictures, captions or embeddings with others, or with themselves."""
+        """Similarities (N, M) of pictures, captions or embeddings with others, or with themselves.
+
+        A string is a caption, never the path of a file. Embeddings are tensors or arrays of shape (N, 384) or (384,).
+        """
         first = self._embeddings(xs)
         return first @ (first if ys is None else self._embeddings(ys)).T
 
@@ -129,9 +133,12 @@ class RelationalSimilarity:
 
     def _embeddings(self, items: Comparable) -> Tensor:
         if isinstance(items, np.ndarray):
-            items = torch.from_numpy(items)
+            items = torch.from_numpy(np.array(items, np.float32))
         if isinstance(items, Tensor):
-            return items.to(self.device)
+            rows = (items if items.dim() > 1 else items[None]).to(self.device, torch.float32)
+            if rows.dim() != 2 or rows.shape[1] != self.vlm.dimension:
+                raise ValueError(f"embeddings have shape (N, {self.vlm.dimension}), not {tuple(items.shape)}")
+            return rows
         if isinstance(items, (str, Image.Image)):
             return self.embed_text(items) if isinstance(items, str) else self.embed(items)
         sentences = [item for item in items if isinstance(item, str)]
@@ -163,14 +170,17 @@ def relsim(  # noqa: PLR0913 - three published parameters, the rest by name
     """A model and the preprocessing of its pictures, from a checkpoint.
 
     `checkpoint_dir` and `base_model` are local folders or Hub ids; the base is the one that the checkpoint names
-    unless given. `recipe` is `native`, `crop448` or `squash448`. Raises `CheckpointError` or `DeviceError`.
+    unless given; `revision` is the checkpoint's, and downloads are kept in `cache_dir`. `device` is cuda where there is
+    one, else cpu; `dtype` bfloat16 on cuda and on a CPU with AMX, else float32. `recipe` is `native`, `crop448` or
+    `squash448`, by default the checkpoint's. `engine="plain"` runs transformers' own forward pass, the slow oracle of
+    ours. Raises `CheckpointError` or `DeviceError`.
     """
     if not pretrained:
-        raise ValueError("only pretrained=True is supported; to train a model of your own see relsim.training")
+        raise ValueError("only pretrained=True is supported")
     if checkpoint_dir is None:
         raise CheckpointError(
-            'name a checkpoint: checkpoint_dir="thaoshibe/relsim-qwenvl25-lora" is the published one (a 16 GB base '
-            "model is fetched with it), or give a folder of your own"
+            "name a checkpoint with checkpoint_dir= (command line: --checkpoint or RELSIM_CHECKPOINT): a folder of "
+            "your own, or thaoshibe/relsim-qwenvl25-lora, the published one, which fetches a base model of 16 GB"
         )
     vlm = load_query_vlm(
         checkpoint_dir,

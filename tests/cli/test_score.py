@@ -183,3 +183,8 @@ def test_wrong_usage_exits_2(wrong, verb):
 )
 def test_a_wrong_model_option_tells_what_is_known(option, value, told, refused, golden_paths, model_flags):
     assert told in refused("score", *golden_paths[:2], *model_flags, option, value)
+
+
+def test_a_file_and_a_link_to_it_are_two_images(verb, good, tmp_path, model_flags):
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    assert verb("score", good, tmp_path / "link" / good.name, *model_flags).stdout == "1.0000\n"

@@ -187,7 +187,7 @@ class TestRefusals:
         assert refused("search", fake_table, tmp_path / "link") == f"{tmp_path}/link: a link that leads nowhere"
 
     def test_the_home_folder_of_nobody(self, refused, fake_table):
-        assert "neither an id" in refused("search", fake_table, "~nobody-of-this-name/x.png")
+        assert "there is no file" in refused("search", fake_table, "~nobody-of-this-name/x.png")
 
     def test_an_image_in_another_recipe(self, refused, tables, golden_paths):
         line = refused("search", tables[0], golden_paths[0], "--recipe", "squash448")
@@ -237,7 +237,7 @@ class TestOutput:
     def test_json_has_them_as_they_are(self, document, odd_table):
         found = document("search", odd_table, "line\nbreak.png")
         assert {hit["image_id"] for hit in found["hits"]} == set(ODD_IDS) - {"line\nbreak.png"}
-        assert set(found) == {"schema", "table", "query", "hits", "fingerprint"}
+        assert set(found) == {"schema", "table", "query", "top_k", "two_axes", "hits", "fingerprint"}
         assert found["schema"] == "relsim.search/1"
         assert set(found["hits"][0]) == {"image_id", "score", "source", "rank", "fields"}
         assert found["hits"][0]["fields"] == {"note": "é"}

@@ -249,3 +249,31 @@ def test_no_processor_settings_anywhere(variant, copy_of_golden, load_golden):
         (place / "preprocessor_config.json").unlink()
     with pytest.raises(CheckpointError, match=r"preprocessor_config.json is in none of"):
         load_golden(folder, base_model=base)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"query_token": 5},
+        {"query_token": None},
+        {"null_distribution": [1, 2]},
+        {"null_distribution": {"scores": [0.0, 1.0]}},
+        {"null_distribution": {"scores": [1.0, 0.0], "percentiles": [0.0, 100.0]}},
+        {"null_distribution": {"scores": [0.0, 1.0, 2.0], "percentiles": [0.0, 100.0]}},
+        {"null_distribution": {"scores": [0.0, "1"], "percentiles": [0.0, 100.0]}},
+    ],
+    ids=str,
+)
+def test_metadata_that_cannot_be_used(variant, change):
+    folder = variant()
+    path = folder / "relsim.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(CheckpointError, match=next(iter(change))):
+        read_checkpoint(folder)
+
+
+def test_an_empty_null_distribution_is_none(variant):
+    folder = variant()
+    path = folder / "relsim.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "null_distribution": {}}))
+    assert read_checkpoint(folder).null_distribution is None

@@ -186,5 +186,5 @@ def test_engine_and_place_do_not_count(load_golden, golden, packed, plain, tmp_p
 
 def test_our_copy_of_the_published_folder_has_its_fingerprint(variant, load_golden, packed):
     """Records of training and calibration change no embedding."""
-    folder = variant(training={"global_step": 3}, null_distribution={"scores": [0], "percentiles": [50]})
+    folder = variant(training={"global_step": 3}, null_distribution={"scores": [0, 1], "percentiles": [0, 100]})
     assert load_golden(folder).fingerprint == packed.fingerprint

@@ -179,3 +179,15 @@ def test_unknown_filter_is_a_checkpoint_error(tmp_path):
     path.write_text('{"resample": 1}')
     with pytest.raises(CheckpointError, match="only bicubic"):
         PixelConfig.from_file(path)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"size": {"shortest_edge": "x"}}, {"patch_size": 0}, {"image_mean": [0.5]}, {"image_std": ["a", "b", "c"]}],
+    ids=str,
+)
+def test_values_that_are_no_sizes_are_refused(tmp_path, config):
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"preprocessor_config.json"):
+        PixelConfig.from_file(path)

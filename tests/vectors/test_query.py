@@ -176,3 +176,8 @@ class TestTwoAxes:
     def test_a_sentence_is_refused(self, table, looks):
         with pytest.raises(SearchError, match="says nothing of looks"):
             search_two_axes(table, looks, Query(QueryKind.TEXT, "a sentence"), 9, never)
+
+
+def test_a_mistyped_path_is_no_sentence(table):
+    with pytest.raises(SearchError, match="there is no file"):
+        Query.parse("my photos/earth 1.jpg", table)

@@ -52,7 +52,7 @@ def _choice() -> tuple[str | None, str | None]:
     """Device and precision that a model would get, None where torch cannot be imported."""
     try:
         from relsim.models.devices import choose_device, choose_dtype
-    except ImportError:
+    except (ImportError, OSError, RuntimeError):  # the line above has said what is wrong with torch
         return None, None
     device = choose_device()
     return str(device), str(choose_dtype(device)).removeprefix("torch.")

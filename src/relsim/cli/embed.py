@@ -10,6 +10,7 @@ import typer
 
 from relsim.cli import options
 from relsim.cli.output import emit, image_progress, note, print_json
+from relsim.encoders.registry import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
     from relsim.vectors.build import BuildSummary
@@ -36,7 +37,7 @@ def embed(
     recipe: options.Recipe = None,
     encoder: Annotated[
         str, typer.Option(metavar="NAME", help="relational, descriptors, or any other that is registered.")
-    ] = options.DEFAULT_ENCODER,
+    ] = DEFAULT_ENCODER,
     image_folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the images of a manifest are.")
     ] = None,
@@ -58,17 +59,18 @@ def embed(
     Images that are in the table are skipped, images that failed are tried again. Exits with 3 if some failed.
     """
     from relsim.data.sources import list_images
+    from relsim.encoders.registry import origin_of
     from relsim.vectors.build import fill_table
     from relsim.vectors.table import VectorTable
 
     records = list_images(sources, image_folder=image_folder, ids=ids, same_id="refuse")
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
-    if encoder == options.DEFAULT_ENCODER:
+    if encoder == DEFAULT_ENCODER:
         given = options.with_environment(given)
     if (out / "table.json").exists():
         VectorTable.open(out)  # what is wrong with the table shows before the model is loaded, which can take minutes
     loaded = options.load_encoder(encoder, given)
-    origin = options.origin_of(encoder, loaded, given)
+    origin = origin_of(encoder, loaded, given)
     with VectorTable.open_or_create(out, loaded.fingerprint, loaded.dimension, origin=origin) as table:
         started = time.monotonic()
         missing = sum(record.image_id not in table for record in records)

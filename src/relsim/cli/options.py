@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from relsim.encoders.registry import DEFAULT_ENCODER
 from relsim.errors import RelsimError
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ Recipe = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs (docs/formats.md) in place of a table.")]
 
-DEFAULT_ENCODER = "relational"
 _VARIABLES = {"checkpoint_dir": "RELSIM_CHECKPOINT", "base_model": "RELSIM_BASE_MODEL"}
 
 
@@ -105,16 +105,6 @@ def load_encoder(name: str, options: Mapping[str, str]) -> AnyEncoder:
     from relsim.encoders import registry
 
     return registry.load_encoder(name)
-
-
-def origin_of(name: str, encoder: AnyEncoder, options: Mapping[str, str]) -> dict[str, str]:
-    """What a table records of its encoder, so that `encoder_of` can make it again on any machine.
-
-    Recipe and precision are recorded as they turned out: another machine might choose otherwise.
-    """
-    facts = encoder.fingerprint.to_dict() if name == DEFAULT_ENCODER else {}
-    chosen = {"dtype": facts.get("precision"), "recipe": facts.get("recipe")}
-    return {"encoder": name, **options, **{key: str(value) for key, value in chosen.items() if value is not None}}
 
 
 def encoder_of(origin: Mapping[str, Any], given: Mapping[str, str]) -> AnyEncoder:

@@ -55,7 +55,7 @@ def _list_with_repeats(images: list[str]) -> list[ImageRecord]:
     if "-" in images:  # standard input can be read once
         return listed
     by_source = {record.source: record for record in listed}
-    return [by_source[record.source] for image in images for record in list_images([image])]
+    return [by_source.get(record.source, record) for image in images for record in list_images([image])]
 
 
 def _require_readable(records: list[ImageRecord]) -> None:

@@ -14,6 +14,7 @@ from relsim.cli.output import note, print_hits, print_json
 
 if TYPE_CHECKING:
     from relsim.encoders.base import AnyEncoder
+    from relsim.vectors.table import VectorTable
 
 AXES_PANEL = "Two axes"
 
@@ -64,10 +65,10 @@ def search(
     def load(origin: Mapping[str, Any]) -> AnyEncoder:
         return options.encoder_of(origin, given)
 
-    if attributes is None:
+    looks = None if attributes is None else VectorTable.open(attributes)
+    if looks is None:
         found = search_table(opened, asked, top_k, load)
     else:
-        looks = VectorTable.open(attributes)
         found = search_two_axes(opened, looks, asked, top_k, load, weight=weight or 0.0, ceiling=ceiling)
     for line in found.notes:
         note(f"relsim: {line}")
@@ -77,9 +78,23 @@ def search(
                 "schema": "relsim.search/1",
                 "table": str(table),
                 "query": {"kind": asked.kind.value, "value": query},
+                "top_k": top_k,
+                "two_axes": _two_axes(looks, weight, ceiling),
                 "hits": [asdict(hit) for hit in found.hits],
                 "fingerprint": opened.fingerprint.to_dict(),
             }
         )
     else:
         print_hits(found)
+
+
+def _two_axes(looks: VectorTable | None, weight: float | None, ceiling: float | None) -> dict[str, Any] | None:
+    """What the second axis was and how it counted, None for a search on one."""
+    if looks is None:
+        return None
+    return {
+        "table": str(looks.path),
+        "weight": weight or 0.0,
+        "ceiling": ceiling,
+        "fingerprint": looks.fingerprint.to_dict(),
+    }

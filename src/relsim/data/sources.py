@@ -50,7 +50,7 @@ IMAGE_SUFFIXES = (
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _ACCEPTED = "an image file, a folder, a quoted pattern, a manifest (*.jsonl), or - for a list of paths on stdin"
-_URL_ADVICE = "download the images first (relsim download) and name the folder"
+_URL_ADVICE = "download the images first and name their folder"
 
 Ids = Literal["relative", "stem"]
 SameId = Literal["extend", "refuse"]

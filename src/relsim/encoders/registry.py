@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -24,6 +24,7 @@ from relsim.encoders.base import AnyEncoder
 from relsim.errors import EncoderError, RelsimError
 from relsim.fingerprint import Fingerprint
 
+DEFAULT_ENCODER = "relational"
 ENTRY_POINT_GROUP = "relsim.encoders"
 
 _FACTS: dict[str, type] = {"name": str, "dimension": int, "fingerprint": Fingerprint}
@@ -61,6 +62,25 @@ def load_encoder(name: str, **options: Any) -> AnyEncoder:
     except Exception as error:
         raise EncoderError(f"the encoder {name} could not be made: {type(error).__name__}: {error}") from error
     return check_encoder(encoder, name)
+
+
+def origin_of(name: str, encoder: AnyEncoder, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table records of its encoder, so that `encoder_of` can make it again.
+
+    Precision and recipe are recorded as they turned out, since another machine might choose otherwise; the device is
+    left to that machine. Local folders must still be where they were.
+    """
+    facts = encoder.fingerprint.to_dict() if name == DEFAULT_ENCODER else {}
+    chosen = {"dtype": facts.get("precision"), "recipe": facts.get("recipe")}
+    kept = {option: str(value) for option, value in {**options, **chosen}.items() if value is not None}
+    kept.pop("device", None)
+    return {"encoder": name, **kept}
+
+
+def encoder_of(origin: Mapping[str, Any]) -> AnyEncoder:
+    """The encoder that made a table, from the origin that the table recorded. Raises `EncoderError`."""
+    options = dict(origin)
+    return load_encoder(options.pop("encoder", DEFAULT_ENCODER), **options)
 
 
 def check_encoder(candidate: object, name: str | None = None) -> AnyEncoder:

@@ -8,12 +8,11 @@ and batches follow from the records alone, never from timing: the same records a
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +22,7 @@ from PIL import Image
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
 from relsim.encoders.base import AnyEncoder, Vectors
+from relsim.environment import usable_cores
 from relsim.errors import EncoderError, ImageError
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ DEFAULT_BUDGET = 4_096
 """Cost of one batch in tokens: a dozen pictures of 0.2 MP, about what keeps a CPU's caches warm."""
 WINDOW_BATCHES = 4
 """Batches' worth of pictures that are sorted together."""
+READ_AHEAD = 8
+"""Pictures per worker, at most, that are being read or wait for the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,14 @@ def encode_records(
     `workers` threads read and prepare pictures (default: one per core, at most 16); `budget` bounds the summed cost of
     a batch, a single larger picture apart. Nothing about one picture ends the stream.
     """
-    workers = workers or min(16, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        for window in _windows(_in_order(pool, records, encoder, ahead=8 * workers), WINDOW_BATCHES * budget):
+    workers = workers or min(16, usable_cores())
+    ahead = WINDOW_BATCHES * budget
+    # Closed before the pool, so that a stream that is left early does not finish what it was reading ahead.
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool,
+        closing(_in_order(pool, records, encoder, workers=workers, budget=ahead)) as prepared,
+    ):
+        for window in _windows(prepared, ahead):
             yield from (item for item in window if isinstance(item, Failure))
             ready = [item for item in window if isinstance(item, _Ready)]
             for batch in cut_by_cost([item.cost for item in ready], budget):
@@ -97,21 +104,38 @@ def cut_by_cost(costs: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, records: Iterable[ImageRecord], encoder: AnyEncoder, *, ahead: int
-) -> Iterator[_Ready | Failure]:
-    """Prepared pictures in the order of their records, with at most `ahead` in work or waiting."""
+    pool: ThreadPoolExecutor, records: Iterable[ImageRecord], encoder: AnyEncoder, *, workers: int, budget: int
+) -> Generator[_Ready | Failure, None, None]:
+    """Prepared pictures in the order of their records.
+
+    Reading runs ahead until what is prepared and waits costs `budget`; each worker has something to do all the same.
+    """
     todo = iter(records)
-    pending: deque[Future[_Ready | Failure]] = deque(
-        pool.submit(_prepare, encoder, record) for record in islice(todo, ahead)
-    )
+    pending: deque[Future[_Ready | Failure]] = deque()
+
+    def has_room() -> bool:
+        if len(pending) < 2 * workers:
+            return True
+        return len(pending) < READ_AHEAD * workers and sum(map(_waiting_cost, pending)) < budget
+
+    def read_on() -> None:
+        while has_room() and (record := next(todo, None)) is not None:
+            pending.append(pool.submit(_prepare, encoder, record))
+
     try:
+        read_on()
         while pending:
             done = pending.popleft().result()
-            pending.extend(pool.submit(_prepare, encoder, record) for record in islice(todo, 1))
+            read_on()  # before the model runs on what is given out
             yield done
     finally:
         for future in pending:
             future.cancel()
+
+
+def _waiting_cost(future: Future[_Ready | Failure]) -> int:
+    result = future.result() if future.done() else None
+    return result.cost if isinstance(result, _Ready) else 0
 
 
 def _prepare(encoder: AnyEncoder, record: ImageRecord) -> _Ready | Failure:

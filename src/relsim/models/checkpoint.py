@@ -96,9 +96,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         adapter_config=config,
         adapter=adapter,
         recipe=parse_recipe(metadata.get("recipe", Recipe.NATIVE.value), source=str(folder / METADATA)),
-        query_token=metadata.get("query_token", "<|query|>"),
+        query_token=_query_token(metadata, folder),
         training=metadata.get("training") or _training_record(published),
-        null_distribution=metadata.get("null_distribution"),
+        null_distribution=_null_distribution(metadata.get("null_distribution"), folder),
     )
 
 
@@ -176,6 +176,36 @@ def _query_token_id(folder: Path, metadata: Mapping[str, Any], published: Mappin
             f"{METADATA} and {PUBLISHED_PROJECTION} in {folder} differ in query_token_id: {sorted(ids)}"
         )
     return ids.pop()
+
+
+def _query_token(metadata: Mapping[str, Any], folder: Path) -> str:
+    token = metadata.get("query_token", "<|query|>")
+    if not isinstance(token, str) or not token:
+        raise CheckpointError(f"{folder / METADATA} has query_token {token!r}; it must be the token's text")
+    return token
+
+
+def _null_distribution(value: Any, folder: Path) -> dict[str, Any] | None:
+    """Scores and the percentage of unrelated pairs below each, both ascending; None where there is none."""
+    if not value:
+        return None
+    scores, percentiles = (
+        (value.get(name) for name in ("scores", "percentiles")) if isinstance(value, dict) else ((), ())
+    )
+    fits = (
+        isinstance(scores, list)
+        and isinstance(percentiles, list)
+        and len(scores) == len(percentiles) >= 2
+        and all(type(number) in (int, float) for number in [*scores, *percentiles])
+        and scores == sorted(scores)
+        and percentiles == sorted(percentiles)
+    )
+    if not fits:
+        raise CheckpointError(
+            f"{folder / METADATA} has a null_distribution that cannot be used; it must hold scores and percentiles, "
+            "two ascending lists of numbers of one length"
+        )
+    return dict(value)
 
 
 def _read_projection(folder: Path, published: Mapping[str, Any]) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,13 @@ def _download(repo_id: str, cache_dir: str | Path | None, revision: str | None, 
 
     try:
         return Path(
-            snapshot_download(repo_id, revision=revision, cache_dir=cache_dir, allow_patterns=[*PATTERNS, *also])
+            snapshot_download(
+                repo_id,
+                revision=revision,
+                cache_dir=cache_dir,
+                allow_patterns=[*PATTERNS, *also],
+                ignore_patterns=["*/*"],
+            )
         )
     except GatedRepoError as error:
         raise CheckpointError(

@@ -20,8 +20,8 @@ from relsim.models.pixels import Patches
 
 def run_in_lanes(forward: Callable[[Sequence[Patches]], Tensor], batch: Sequence[Patches]) -> Tensor:
     """`forward(batch)` with rows in order, computed in as many lanes as torch may use threads."""
-    count = min(torch.get_num_threads(), len(batch))
-    if count < 2:
+    count = torch.get_num_threads()
+    if count == 1 or len(batch) < count:  # with fewer pictures than cores, lanes would leave some idle
         return forward(batch)
     lanes = split_evenly([len(patches.pixels) for patches in batch], count)
     results = list(_pool(count).map(lambda rows: forward([batch[row] for row in rows]), lanes))

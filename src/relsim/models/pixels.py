@@ -85,15 +85,29 @@ class PixelConfig:
         resample = config.get("resample", Image.Resampling.BICUBIC)
         if resample != Image.Resampling.BICUBIC:
             raise CheckpointError(f"{path} asks for resampling filter {resample}; only bicubic (3) is known here")
-        return cls(
+        found = cls(
             patch_size=config.get("patch_size", default.patch_size),
             merge_size=config.get("merge_size", default.merge_size),
             temporal_patch_size=config.get("temporal_patch_size", default.temporal_patch_size),
             min_pixels=size.get("shortest_edge") or config.get("min_pixels") or default.min_pixels,
             max_pixels=size.get("longest_edge") or config.get("max_pixels") or default.max_pixels,
-            mean=tuple(config.get("image_mean", default.mean)),
-            std=tuple(config.get("image_std", default.std)),
+            mean=tuple(config.get("image_mean") or default.mean),
+            std=tuple(config.get("image_std") or default.std),
         )
+        lengths: tuple[Any, ...] = (
+            found.patch_size,
+            found.merge_size,
+            found.temporal_patch_size,
+            found.min_pixels,
+            found.max_pixels,
+        )
+        if not all(type(value) is int and value > 0 for value in lengths):
+            raise CheckpointError(f"{path} has sizes that are no positive whole numbers: {lengths}")
+        triples: tuple[Any, ...] = (found.mean, found.std)  # JSON keeps no promise of types
+        for values in triples:
+            if len(values) != 3 or not all(type(value) in (int, float) for value in values):
+                raise CheckpointError(f"{path} has a mean or standard deviation that is not three numbers: {values}")
+        return found
 
 
 @dataclass(frozen=True, slots=True)

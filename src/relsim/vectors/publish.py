@@ -95,8 +95,10 @@ class FolderLock:
 
     def acquire(self) -> None:
         """Take the lock, without waiting for it."""
-        # Not on Windows; reading a table there needs no lock.
-        import fcntl
+        try:
+            import fcntl
+        except ImportError as error:
+            raise TableError("writing a table needs a system with flock (Linux, macOS); reading it does not") from error
 
         if self.held:
             return

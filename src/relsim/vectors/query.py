@@ -15,7 +15,9 @@ from typing import Any
 
 from relsim.data.images import read_image
 from relsim.data.records import ImageRecord
+from relsim.data.sources import IMAGE_SUFFIXES
 from relsim.encoders.base import AnyEncoder, TextEncoder, Vectors
+from relsim.encoders.registry import encoder_of
 from relsim.encoders.stream import encode_images
 from relsim.errors import ImageError, SearchError
 from relsim.models.text_encoder import CaptionEncoder
@@ -59,6 +61,8 @@ class Query:
         if _is_path(value):
             return cls(QueryKind.IMAGE, value)
         failed = next((failure for failure in table.failures() if failure.record.image_id == value), None)
+        if failed is None and os.path.splitext(value)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122 - a sentence is no path
+            raise SearchError(f"there is no file {value!r}; to search for it as a sentence, say --as text")
         if failed is None and re.search(r"\s|\{.+\}", value):
             return cls(QueryKind.TEXT, value)
         if failed is not None:
@@ -76,7 +80,7 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def search_table(table: TableView, query: Query, k: int, load: LoadEncoder) -> Found:
+def search_table(table: TableView, query: Query, k: int = 10, load: LoadEncoder = encoder_of) -> Found:
     """The `k` images most similar to the query. Raises `SearchError`, `FingerprintMismatchError` or `ImageError`."""
     searcher = Searcher(table)
     if query.kind is QueryKind.ID:
@@ -88,8 +92,8 @@ def search_two_axes(
     relational: TableView,
     attributes: TableView,
     query: Query,
-    k: int,
-    load: LoadEncoder,
+    k: int = 10,
+    load: LoadEncoder = encoder_of,
     *,
     weight: float = 0.0,
     ceiling: float | None = None,
