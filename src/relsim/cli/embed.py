@@ -10,7 +10,7 @@ import typer
 
 from relsim.cli import options
 from relsim.cli.output import emit, image_progress, note, print_json
-from relsim.encoders.registry import DEFAULT_ENCODER
+from relsim.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
     from relsim.vectors.build import BuildSummary

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relsim.encoders.registry import DEFAULT_ENCODER
+from relsim.encoders import DEFAULT_ENCODER
 from relsim.errors import RelsimError
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
+from relsim.encoders import DEFAULT_ENCODER
 from relsim.encoders.base import AnyEncoder
 from relsim.errors import EncoderError, RelsimError
 from relsim.fingerprint import Fingerprint
 
-DEFAULT_ENCODER = "relational"
 ENTRY_POINT_GROUP = "relsim.encoders"
 
 _FACTS: dict[str, type] = {"name": str, "dimension": int, "fingerprint": Fingerprint}
