@@ -156,7 +156,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("url", ["https://x.org/a.jpg", "HTTP://x.org/", "s3://bucket/a"])
     def test_a_url_is_refused_with_the_next_step(self, url):
-        with pytest.raises(SourceError, match=r"is a URL.*download the images first \(relsim download\)"):
+        with pytest.raises(SourceError, match=r"is a URL.*download the images first and name their folder"):
             ids(url)
 
     def test_no_source_is_refused(self):
