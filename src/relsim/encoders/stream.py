@@ -113,10 +113,12 @@ def _in_order(
     todo = iter(records)
     pending: deque[Future[_Ready | Failure]] = deque()
 
+    expected = budget  # cost of a picture that is still being read: that of the last one known, at first a whole budget
+
     def has_room() -> bool:
         if len(pending) < 2 * workers:
             return True
-        return len(pending) < READ_AHEAD * workers and sum(map(_waiting_cost, pending)) < budget
+        return len(pending) < READ_AHEAD * workers and sum(_cost(future, expected) for future in pending) < budget
 
     def read_on() -> None:
         while has_room() and (record := next(todo, None)) is not None:
@@ -126,6 +128,7 @@ def _in_order(
         read_on()
         while pending:
             done = pending.popleft().result()
+            expected = done.cost if isinstance(done, _Ready) else expected
             read_on()  # before the model runs on what is given out
             yield done
     finally:
@@ -133,8 +136,11 @@ def _in_order(
             future.cancel()
 
 
-def _waiting_cost(future: Future[_Ready | Failure]) -> int:
-    result = future.result() if future.done() else None
+def _cost(future: Future[_Ready | Failure], expected: int) -> int:
+    """Cost of what a worker has prepared, or is expected to prepare; a failure costs nothing."""
+    if not future.done():
+        return expected
+    result = future.result()
     return result.cost if isinstance(result, _Ready) else 0
 
 
