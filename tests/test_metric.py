@@ -351,8 +351,8 @@ def test_absent_cuda_is_a_device_error(named_base):
 
 
 def test_unknown_recipe_and_engine(named_base):
-    with pytest.raises(CheckpointError, match="crop512"):
-        relsim(checkpoint_dir=named_base, recipe="crop512")
+    with pytest.raises(CheckpointError, match="crop450"):
+        relsim(checkpoint_dir=named_base, recipe="crop450")
     with pytest.raises((CheckpointError, ValueError), match="turbo"):
         relsim(checkpoint_dir=named_base, engine="turbo")
 

@@ -10,6 +10,7 @@
     ├── SearchError                  a query that cannot be answered (unknown id, wrong dimension)
     ├── EncoderError                 an encoder does not exist or cannot do what is asked
     ├── DeviceError                  a device or precision that this machine does not offer
+    ├── TrainingError                a training run cannot be set up or continued (settings, data, saved state)
     └── MissingExtraError            an optional dependency is absent; the message names the command to install it
 
 A message says what happened, what would have been acceptable, and the next step.
@@ -65,6 +66,10 @@ class EncoderError(RelsimError):
 
 class DeviceError(RelsimError):
     """A device or precision that this machine does not offer."""
+
+
+class TrainingError(RelsimError):
+    """A training run cannot be set up or continued."""
 
 
 class MissingExtraError(RelsimError):

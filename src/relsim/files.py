@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,27 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def drafted_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` for the body to fill; it gets that name when the body is done, else it is removed.
+
+    Files are flushed first. `folder` must not exist.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield draft
+        for path in draft.iterdir():
+            flush(path)
+        flush(draft)
+        draft.chmod(0o755)
+        draft.rename(folder)
+        flush(folder.parent)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
 
 
 def flush(path: Path) -> None:

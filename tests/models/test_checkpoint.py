@@ -33,7 +33,7 @@ def test_published_folder_is_read(published, golden):
     """Values as they stand in its files."""
     assert published.query_token_id == 1046
     assert published.query_token == "<|query|>"
-    assert published.recipe is Recipe.NATIVE
+    assert published.recipe == Recipe.NATIVE
     assert published.base_model == "Qwen/Qwen2.5-VL-7B-Instruct"
     assert published.null_distribution is None
     content = torch.load(golden / "relsim" / "projection_and_config.pt", weights_only=True)
@@ -70,7 +70,7 @@ def test_published_layout_alone_is_enough(variant, published):
     for name in ("relsim.json", "projection.safetensors"):
         (folder / name).unlink()
     found = read_checkpoint(folder)
-    assert found.recipe is Recipe.NATIVE
+    assert found.recipe == Recipe.NATIVE
     assert found.training == {"global_step": 18, "epoch": 2}
     assert torch.equal(found.projection_weight, published.projection_weight)
 
@@ -93,8 +93,8 @@ def test_written_folder_gives_the_same_embeddings(variant, load_golden, packed, 
 
 def test_stored_recipe_is_used_and_can_be_overridden(variant, load_golden):
     folder = variant(recipe=Recipe.SQUASH448)
-    assert load_golden(folder).recipe is Recipe.SQUASH448
-    assert load_golden(folder, recipe="native").recipe is Recipe.NATIVE
+    assert load_golden(folder).recipe == Recipe.SQUASH448
+    assert load_golden(folder, recipe="native").recipe == Recipe.NATIVE
 
 
 def test_written_folder_loads_in_peft(variant, packed, golden_pictures, peft_merged, query_states, project):

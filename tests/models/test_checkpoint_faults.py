@@ -199,7 +199,7 @@ def test_misshapen_projection(folder, shapes):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"recipe": "crop512"}, "crop512.*known are native, crop448, squash448"),
+        ({"recipe": "crop450"}, "crop450.*known are native, crop<side> and squash<side>"),
         ({"recipe": 3}, "recipe"),
         ({"format_version": 2}, "format version 2"),
         ({"format_version": "1"}, "format version"),
@@ -220,8 +220,8 @@ def test_damaged_json(folder, name, data):
 
 
 def test_recipe_of_the_call_must_be_known(load_golden):
-    with pytest.raises(CheckpointError, match=r"crop512"):
-        load_golden(recipe="crop512")
+    with pytest.raises(CheckpointError, match=r"crop450"):
+        load_golden(recipe="crop450")
 
 
 def test_query_token_id_of_another_tokenizer(variant, load_golden):

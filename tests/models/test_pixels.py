@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from relsim.errors import CheckpointError, ImageError
-from relsim.models.pixels import PixelConfig, Recipe, cut, limit_longest_edge, normalized, smart_resize
+from relsim.models.pixels import PixelConfig, Recipe, cut, cut_squares, limit_longest_edge, normalized, smart_resize
 
 DEFAULT = PixelConfig()
 SMALL = PixelConfig(min_pixels=4 * 28 * 28, max_pixels=40 * 28 * 28)
@@ -118,12 +118,63 @@ def test_native_leaves_the_picture_alone(noise):
     assert Recipe.NATIVE.apply(picture) is picture
 
 
-@pytest.mark.parametrize("recipe", Recipe)
+@pytest.mark.parametrize("recipe", [Recipe.NATIVE, Recipe.CROP448, Recipe.SQUASH448], ids=lambda recipe: recipe.value)
 def test_cutting_leaves_the_original_unchanged(noise, recipe):
     picture = noise(130, 77)
     before = picture.tobytes()
     cut(picture, recipe, DEFAULT)
     assert picture.tobytes() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["native", "crop448", "squash448", "crop28", "crop96", "crop112", "squash168", "crop3584"]
+)
+def test_recipe_keeps_its_name(name):
+    assert Recipe.parse(name).value == name
+
+
+def test_recipes_of_one_name_are_one():
+    assert Recipe.parse("crop448") == Recipe.CROP448
+    assert len({Recipe.parse("squash448"), Recipe.SQUASH448, Recipe.CROP448, Recipe.NATIVE}) == 3
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "crop", "squash", "crop0", "crop450", "crop-28", "crop0448", "crop448 ", "CROP448", "native448", "crop3588"],
+)
+def test_unknown_recipe_names_what_is_known(name):
+    with pytest.raises(ValueError, match="known are native, crop<side> and squash<side>"):
+        Recipe.parse(name)
+
+
+@pytest.mark.parametrize("parts", [("native", 448), ("crop", None), ("squash", 450)])
+def test_recipe_of_parts_that_do_not_fit_is_refused(parts):
+    with pytest.raises(ValueError, match="no recipe"):
+        Recipe(*parts)
+
+
+@pytest.mark.parametrize("side", [112, 168])
+def test_any_side_is_pillows_lanczos(noise, side):
+    picture = noise(300, 200)
+    for recipe, square in ((f"crop{side}", picture.crop((50, 0, 250, 200))), (f"squash{side}", picture)):
+        by_pillow = square.resize((side, side), Image.Resampling.LANCZOS)
+        assert Recipe.parse(recipe).apply(picture).tobytes() == by_pillow.tobytes()
+
+
+@pytest.mark.parametrize("side", [56, 112, 448])
+def test_squares_are_cut_as_one_picture_is(noise, side):
+    """Also from a view that does not lie in memory as it reads."""
+    pictures = [noise(side, side, seed) for seed in range(3)]
+    pixels = np.stack([np.asarray(picture) for picture in pictures])
+    one_by_one = np.stack([cut(picture, Recipe.NATIVE, DEFAULT).pixels for picture in pictures])
+    np.testing.assert_array_equal(cut_squares(pixels, DEFAULT), one_by_one)
+    np.testing.assert_array_equal(cut_squares(pixels[::-1], DEFAULT), one_by_one[::-1])
+
+
+@pytest.mark.parametrize("shape", [(2, 100, 100, 3), (2, 56, 112, 3), (2, 28, 28, 3), (2, 56, 56, 4)], ids=str)
+def test_squares_that_the_processor_would_resize_are_refused(shape):
+    with pytest.raises(ValueError, match="cannot be cut"):
+        cut_squares(np.zeros(shape, np.uint8), DEFAULT)
 
 
 @pytest.mark.parametrize("longest", [1, 17, 100, 300, 448, 699, 700, 701, 5_000])

@@ -17,11 +17,11 @@ docs/formats.md.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-import tempfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -33,8 +33,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from relsim.errors import CheckpointError
-from relsim.files import flush
-from relsim.models.pixels import Recipe
+from relsim.files import drafted_folder
+from relsim.models.pixels import KNOWN_RECIPES, Recipe
 
 FORMAT_VERSION = 1
 ADAPTER_CONFIG, ADAPTER_TENSORS = "adapter_config.json", "adapter_model.safetensors"
@@ -102,57 +102,115 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     )
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint, processor: Path) -> None:
+def write_checkpoint(
+    folder: Path, checkpoint: Checkpoint, processor: Path, *, texts: Mapping[str, str] | None = None
+) -> None:
     """Write a folder in both layouts, with the processor files of the folder `processor`; all of it or nothing.
 
-    An existing `folder` is refused. `checkpoint.adapter` must not be empty.
+    An existing `folder` is refused. `checkpoint.adapter` must not be empty. `texts` are further files by name, such as
+    README.md.
     """
-    if folder.exists():
-        raise CheckpointError(f"{folder} exists already; choose another name or remove it first")
     if not checkpoint.adapter:
         raise CheckpointError("a checkpoint without an adapter has no published layout")
-    if not any((processor / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-        raise CheckpointError(f"{processor} holds no tokenizer; without one the checkpoint could not be loaded")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            _write_files(draft, checkpoint, processor)
-            draft.chmod(0o755)
-            draft.rename(folder)
-            flush(folder.parent)
-        except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} could not be written: {error}") from error
+    with _new_folder(folder, processor, texts) as draft:
+        _write_adapter(draft, checkpoint.adapter_config, checkpoint.adapter)
+        weight, bias = _write_projection(draft, checkpoint)
+        published = {
+            "projection": OrderedDict(weight=weight, bias=bias),
+            "query_token_id": checkpoint.query_token_id,
+            **_training_record(checkpoint.training),
+        }
+        torch.save(published, draft / PUBLISHED_PROJECTION)
+        _write_json(draft / METADATA, _metadata(checkpoint))
+
+
+def write_whole_model(
+    folder: Path,
+    model: Any,
+    processor: Path,
+    *,
+    dtype: torch.dtype,
+    about: Checkpoint | Mapping[str, Any],
+    texts: Mapping[str, str] | None = None,
+) -> None:
+    """Write a transformers `model` as a folder of its own, its weights in `dtype`; all of it or nothing.
+
+    `about` is a checkpoint, whose projection and query token are written beside the weights, or for a model without
+    them the content of `relsim.json`. For `processor` and `texts` see `write_checkpoint`.
+    """
+    from relsim.models.quiet import quiet_loading
+
+    with _new_folder(folder, processor, texts) as draft:
+        tensors = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
+        with quiet_loading():
+            model.save_pretrained(draft, state_dict=tensors)
+        config = _read_json(draft / "config.json")
+        for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+            if "dtype" in part:
+                part["dtype"] = str(dtype).removeprefix("torch.")
+        _write_json(draft / "config.json", config)
+        if isinstance(about, Checkpoint):
+            _write_projection(draft, about)
+        _write_json(draft / METADATA, _metadata(about) if isinstance(about, Checkpoint) else about)
+
+
+def write_adapter(
+    folder: Path,
+    config: Mapping[str, Any],
+    adapter: Mapping[str, Tensor],
+    processor: Path,
+    *,
+    about: Mapping[str, Any],
+    texts: Mapping[str, str] | None = None,
+) -> None:
+    """Write an adapter that needs no projection, such as a captioner's, with `about` as `relsim.json`."""
+    with _new_folder(folder, processor, texts) as draft:
+        _write_adapter(draft, config, adapter)
+        _write_json(draft / METADATA, about)
 
 
 def parse_recipe(name: str, source: str) -> Recipe:
     """The recipe of that name; `source` says where the name was found."""
     try:
-        return Recipe(name)
+        return Recipe.parse(name)
     except ValueError:
-        known = ", ".join(recipe.value for recipe in Recipe)
-        raise CheckpointError(f"{source} names the recipe {name!r}; known are {known}") from None
+        raise CheckpointError(f"{source} names the recipe {name!r}; {KNOWN_RECIPES}") from None
 
 
-def _write_files(draft: Path, checkpoint: Checkpoint, processor: Path) -> None:
-    for name in PROCESSOR_FILES:
-        if (processor / name).is_file():
-            shutil.copyfile(processor / name, draft / name)
+@contextlib.contextmanager
+def _new_folder(folder: Path, processor: Path, texts: Mapping[str, str] | None) -> Iterator[Path]:
+    """A draft of `folder` with processor files and texts in it."""
+    if folder.exists():
+        raise CheckpointError(f"{folder} exists already; choose another name or remove it first")
+    if not any((processor / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        raise CheckpointError(f"{processor} holds no tokenizer; without one the checkpoint could not be loaded")
+    try:
+        with drafted_folder(folder) as draft:
+            for name in PROCESSOR_FILES:
+                if (processor / name).is_file():
+                    shutil.copyfile(processor / name, draft / name)
+            for name, text in (texts or {}).items():
+                (draft / name).write_text(text, encoding="utf-8")
+            yield draft
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} could not be written: {error}") from error
+
+
+def _write_adapter(draft: Path, config: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
+    _write_json(draft / ADAPTER_CONFIG, config)
+    save_file(
+        {name: _own(tensor) for name, tensor in adapter.items()}, draft / ADAPTER_TENSORS, metadata={"format": "pt"}
+    )
+
+
+def _write_projection(draft: Path, checkpoint: Checkpoint) -> tuple[Tensor, Tensor]:
     weight, bias = _own(checkpoint.projection_weight), _own(checkpoint.projection_bias)
-    _write_json(draft / ADAPTER_CONFIG, checkpoint.adapter_config)
-    adapter = {name: _own(tensor) for name, tensor in checkpoint.adapter.items()}
-    save_file(adapter, draft / ADAPTER_TENSORS, metadata={"format": "pt"})
     save_file({"weight": weight, "bias": bias}, draft / PROJECTION, metadata={"format": "pt"})
-    published = {
-        "projection": OrderedDict(weight=weight, bias=bias),
-        "query_token_id": checkpoint.query_token_id,
-        **_training_record(checkpoint.training),
-    }
-    torch.save(published, draft / PUBLISHED_PROJECTION)
-    metadata = {
+    return weight, bias
+
+
+def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
         "format_version": FORMAT_VERSION,
         "recipe": checkpoint.recipe.value,
         "query_token": checkpoint.query_token,
@@ -160,10 +218,6 @@ def _write_files(draft: Path, checkpoint: Checkpoint, processor: Path) -> None:
         "training": dict(checkpoint.training),
         "null_distribution": checkpoint.null_distribution,
     }
-    _write_json(draft / METADATA, metadata)
-    for path in draft.iterdir():
-        flush(path)
-    flush(draft)
 
 
 def _query_token_id(folder: Path, metadata: Mapping[str, Any], published: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""From the name of a checkpoint to a folder on this machine: a local folder, or a repository on the Hugging Face Hub.
+"""From the name of a checkpoint to a folder on this machine: a local one, an embedded one, or a repository on the Hub.
 
 Only configuration, tokenizer and tensor files are fetched. `HF_HUB_OFFLINE=1` is honoured: then only what the cache
 holds is used.
@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from relsim.errors import CheckpointError
+from relsim.models.embedded import NAMES, embedded_folder
 
 PATTERNS = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 """Files that make a model; weights in pickles are not fetched."""
@@ -30,8 +31,14 @@ def resolve_folder(
         return folder
     if str(name) and folder.exists():
         raise CheckpointError(f"{name} is a file; a checkpoint is a folder")
+    embedded = embedded_folder(name)
+    if embedded is not None:
+        return embedded
     if not _HUB_ID.fullmatch(str(name)):
-        raise CheckpointError(f"there is no folder {str(name)!r}, and it is no Hub id of the form owner/name")
+        raise CheckpointError(
+            f"there is no folder {str(name)!r}; it is none of the embedded checkpoints ({', '.join(NAMES)}) "
+            "and no Hub id of the form owner/name"
+        )
     return _download(str(name), cache_dir, revision, also)
 
 

@@ -11,24 +11,37 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from relsim.models.pixels import Patches
 
+ResultT = TypeVar("ResultT")
+
 
 def run_in_lanes(forward: Callable[[Sequence[Patches]], Tensor], batch: Sequence[Patches]) -> Tensor:
     """`forward(batch)` with rows in order, computed in as many lanes as torch may use threads."""
-    count = torch.get_num_threads()
-    if count == 1 or len(batch) < count:  # with fewer pictures than cores, lanes would leave some idle
-        return forward(batch)
-    lanes = split_evenly([len(patches.pixels) for patches in batch], count)
-    results = list(_pool(count).map(lambda rows: forward([batch[row] for row in rows]), lanes))
-    states = torch.empty((len(batch), results[0].shape[1]), dtype=results[0].dtype)
-    for rows, result in zip(lanes, results, strict=True):
+    parts = split_in_lanes(forward, batch)
+    if len(parts) == 1:
+        return parts[0][1]
+    states = torch.empty((len(batch), parts[0][1].shape[1]), dtype=parts[0][1].dtype)
+    for rows, result in parts:
         states[rows] = result
     return states
+
+
+def split_in_lanes(
+    run: Callable[[Sequence[Patches]], ResultT], batch: Sequence[Patches]
+) -> list[tuple[list[int], ResultT]]:
+    """What `run` makes of each lane's share of a batch, with the rows of that share."""
+    count = torch.get_num_threads()
+    if count == 1 or len(batch) < count:  # with fewer pictures than cores, lanes would leave some idle
+        return [(list(range(len(batch))), run(batch))]
+    lanes = split_evenly([len(patches.pixels) for patches in batch], count)
+    results = _pool(count).map(lambda rows: run([batch[row] for row in rows]), lanes)
+    return list(zip(lanes, results, strict=True))
 
 
 def split_evenly(costs: Sequence[int], count: int) -> list[list[int]]:

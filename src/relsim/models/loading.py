@@ -1,23 +1,22 @@
 """From a checkpoint folder and its base model to a `QueryVLM`.
 
 Nothing is used that has not been checked: every tensor of base, adapter and projection must be there, fit and be used.
-Another generation of Qwen-VL is one more entry in `ARCHITECTURES`: it runs through transformers' own forward until
-somebody writes a packed one.
+A generation of Qwen-VL without a packed forward pass runs through transformers' own.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 
 from relsim.errors import CheckpointError
 from relsim.fingerprint import Fingerprint
+from relsim.models.base import Architecture, check_pixels, digest_base, find_base, load_base, place, read_pixels
 from relsim.models.checkpoint import ADAPTER_TENSORS, Checkpoint, parse_recipe, read_checkpoint
 from relsim.models.devices import choose_device, choose_dtype
 from relsim.models.digest import digest_files, digest_tensors
@@ -28,28 +27,10 @@ from relsim.models.pixels import PixelConfig
 from relsim.models.plain import PlainForward
 from relsim.models.prompt import Prompt, read_prompt
 from relsim.models.query_vlm import Forward, QueryVLM
-from relsim.models.quiet import quiet_loading
 
 logger = logging.getLogger(__name__)
 
 Engine = Literal["packed", "plain"]
-
-_UNCOUNTED = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """A generation of Qwen-VL: the name of its class without a head in transformers, and whether it packs."""
-
-    class_name: str
-    packs: bool = False
-
-
-ARCHITECTURES = {
-    "qwen2_vl": Architecture("Qwen2VLModel"),
-    "qwen2_5_vl": Architecture("Qwen2_5_VLModel", packs=True),
-    "qwen3_vl": Architecture("Qwen3VLModel"),
-}
 
 
 def load_query_vlm(
@@ -76,88 +57,31 @@ def load_query_vlm(
         checkpoint = _with_recipe(checkpoint, recipe)
     if base_model is not None and not checkpoint.adapter:
         raise CheckpointError(f"{folder} holds a whole model of its own; leave base_model (--base-model) away")
-    base = folder if not checkpoint.adapter else _base_folder(checkpoint, folder, base_model, cache_dir)
+    base = folder if not checkpoint.adapter else find_base(checkpoint.base_model, folder, base_model, cache_dir)
     prompt = read_prompt(folder, checkpoint.query_token)
     if prompt.query != checkpoint.query_token_id:
         raise CheckpointError(
             f"{folder}: the tokenizer gives {checkpoint.query_token} the id {prompt.query}, "
             f"the projection was trained with id {checkpoint.query_token_id}"
         )
-    pixels = PixelConfig.from_file(_first(folder, base, name="preprocessor_config.json"))
-    backbone, architecture = _load_backbone(base, precision)
+    pixels = read_pixels(folder, base)
+    backbone, architecture = load_base(base, precision)
     if checkpoint.adapter:
         merge_lora(backbone, checkpoint.adapter_config, checkpoint.adapter)
-    backbone = backbone.to(target, precision).eval().requires_grad_(requires_grad=False)
+    backbone = place(backbone, target, precision)
     _check_sizes(backbone, checkpoint, prompt, folder)
-    _check_pixels(backbone, pixels)
+    check_pixels(backbone.config, pixels)
     forward = _choose_forward(backbone, architecture, pixels, prompt, engine)
-    weights = f"{_digest_base(base)}+{_digest_checkpoint(checkpoint, folder)}"
+    weights = f"{digest_base(base)}+{_digest_checkpoint(checkpoint, folder)}"
     # The adapter is merged; keeping its tensors would keep a gigabyte of embedding tables.
     return QueryVLM(forward, replace(checkpoint, adapter={}), prompt, pixels, weights=weights)
 
 
 def _with_recipe(checkpoint: Checkpoint, recipe: str) -> Checkpoint:
     chosen = parse_recipe(recipe, source="the call")
-    if chosen is not checkpoint.recipe:
+    if chosen != checkpoint.recipe:
         logger.info("recipe %s in place of the checkpoint's %s", chosen.value, checkpoint.recipe.value)
     return replace(checkpoint, recipe=chosen)
-
-
-def _base_folder(
-    checkpoint: Checkpoint, folder: Path, base_model: str | Path | None, cache_dir: str | Path | None
-) -> Path:
-    name = base_model or checkpoint.base_model
-    if name is None:
-        raise CheckpointError(f"{folder} does not name its base model; pass base_model= (--base-model)")
-    try:
-        return resolve_folder(name, cache_dir=cache_dir)
-    except CheckpointError as error:
-        hint = (
-            "" if base_model else " (named by the checkpoint; base_model= or --base-model takes a local folder instead)"
-        )
-        raise CheckpointError(f"base model: {error}{hint}") from error
-
-
-def _load_backbone(folder: Path, precision: torch.dtype) -> tuple[Any, Architecture]:
-    """The network without its head. Loaded in fp32 or as stored, so that LoRA is merged before anything is rounded."""
-    import transformers
-
-    path = folder / "config.json"
-    model_type = _base_config(folder).get("model_type")
-    architecture = ARCHITECTURES.get(str(model_type))
-    if architecture is None:
-        raise CheckpointError(f"{path} is of type {model_type!r}; known are {', '.join(ARCHITECTURES)}")
-    model_class = getattr(transformers, architecture.class_name)
-    try:
-        with quiet_loading():
-            backbone, report = model_class.from_pretrained(
-                folder,
-                dtype=torch.float32 if precision is torch.float32 else "auto",
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # reported below, by name
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
-        raise CheckpointError(f"the base model in {folder} cannot be loaded: {error}") from error
-    missing = sorted(report["missing_keys"])
-    left_over = sorted(key for key in report["unexpected_keys"] if not key.startswith("lm_head."))
-    misshapen = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"])
-    for names, fault in ((missing, "lacks"), (left_over, "has unknown"), (misshapen, "has misshapen")):
-        if names:
-            raise CheckpointError(f"the base model in {folder} {fault} {len(names)} tensor(s): {', '.join(names[:5])}")
-    return backbone, architecture
-
-
-def _base_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder} is no base model: config.json cannot be read ({error})") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{folder} is no base model: config.json must hold an object")
-    return config
 
 
 def _choose_forward(
@@ -173,18 +97,6 @@ def _choose_forward(
     return PackedQwen25VL(backbone, pixels, prompt.prefix, prompt.suffix)
 
 
-def _check_pixels(backbone: Any, pixels: PixelConfig) -> None:
-    vision = backbone.config.vision_config
-    for ours, theirs in (
-        ("patch_size", "patch_size"),
-        ("merge_size", "spatial_merge_size"),
-        ("temporal_patch_size", "temporal_patch_size"),
-    ):
-        cut, read = getattr(pixels, ours), getattr(vision, theirs)
-        if cut != read:
-            raise CheckpointError(f"preprocessor_config.json says {ours} {cut}, the vision tower reads {read}")
-
-
 def _check_sizes(backbone: Any, checkpoint: Checkpoint, prompt: Prompt, folder: Path) -> None:
     rows, hidden = backbone.get_input_embeddings().weight.shape
     if checkpoint.projection_weight.shape[1] != hidden:
@@ -197,20 +109,6 @@ def _check_sizes(backbone: Any, checkpoint: Checkpoint, prompt: Prompt, folder: 
             f"the base model's embedding table has {rows} rows, the query token needs row {prompt.query}; "
             "is it the right base model?"
         )
-
-
-def _digest_base(folder: Path) -> str:
-    """Weights and the options that decide what is computed with them; not who wrote the file, or its precision."""
-    config = {
-        part: {name: value for name, value in options.items() if name not in _UNCOUNTED}
-        for part, options in {"": _base_config(folder), **_base_config(folder)}.items()
-        if isinstance(options, dict) and part in ("", "text_config", "vision_config")
-    }
-    facts = {
-        "tensors": digest_files(folder, "model*.safetensors"),
-        "config": json.dumps(config, sort_keys=True),
-    }
-    return Fingerprint.of(facts).digest
 
 
 def _digest_checkpoint(checkpoint: Checkpoint, folder: Path) -> str:
@@ -234,10 +132,3 @@ def _digest_query_row(checkpoint: Checkpoint) -> str | None:
         if name.endswith("embed_tokens.weight") and checkpoint.query_token_id < len(tensor):
             return digest_tensors({"row": tensor[checkpoint.query_token_id].clone()})
     return None
-
-
-def _first(*folders: Path, name: str) -> Path:
-    for folder in folders:
-        if (folder / name).exists():
-            return folder / name
-    raise CheckpointError(f"{name} is in none of {', '.join(str(folder) for folder in folders)}")

@@ -3,9 +3,9 @@
 A *recipe* names what happens to a picture before the model sees it; it changes the vector, so it is stored with
 every checkpoint and every table:
 
-    native      the picture at its own size (the released scoring code)
-    crop448     centre-cropped to a square, then 448x448 with Lanczos (the released training code)
-    squash448   448x448 with Lanczos, aspect ratio ignored (the released captioning code)
+    native         the picture at its own size (the released scoring code)
+    crop<side>     centre-cropped to a square, then side x side with Lanczos (`crop448`: the released training code)
+    squash<side>   side x side with Lanczos, aspect ratio ignored (`squash448`: the released captioning code)
 
 Every recipe ends with the processor's own step: sides rounded to multiples of patch x merge (28 pixels) within
 a range of total pixels, bicubic. Both resampling steps are Pillow's, on 8-bit values, as published.
@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,27 +31,56 @@ from relsim.data.records import Status
 from relsim.errors import CheckpointError, ImageError
 
 MAX_ASPECT_RATIO = 200  # the published processor refuses anything longer
+SIDE_UNIT = 4  # which multiples of patch x merge a network takes is known where recipe and network meet
+MAX_SIDE = 3_584  # a larger square is beyond the published processor's area and would be resized again
+KNOWN_RECIPES = f"known are native, crop<side> and squash<side>, such as crop448; side is a multiple of {SIDE_UNIT}"
+
+_NAME = re.compile(r"native|(?P<kind>crop|squash)(?P<side>[1-9][0-9]{0,3})")
 
 
-class Recipe(str, Enum):
+@dataclass(frozen=True, slots=True)
+class Recipe:
     """What happens to a picture before the processor's own resize."""
 
-    NATIVE = "native"
-    CROP448 = "crop448"
-    SQUASH448 = "squash448"
+    kind: Literal["native", "crop", "squash"] = "native"
+    side: int | None = None  # of the fixed square in pixels, None where the picture keeps its own size
+
+    NATIVE: ClassVar[Recipe]
+    CROP448: ClassVar[Recipe]
+    SQUASH448: ClassVar[Recipe]
+
+    def __post_init__(self) -> None:
+        square = self.side is not None and 0 < self.side <= MAX_SIDE and self.side % SIDE_UNIT == 0
+        if (self.kind == "native" and self.side is not None) or (self.kind != "native" and not square):
+            raise ValueError(f"there is no recipe {self.value!r}; {KNOWN_RECIPES}")
+
+    @classmethod
+    def parse(cls, name: str) -> Recipe:
+        """The recipe of that name. Raises `ValueError` for an unknown one."""
+        found = _NAME.fullmatch(str(name))
+        if found is None:
+            raise ValueError(f"there is no recipe {name!r}; {KNOWN_RECIPES}")
+        if found["kind"] is None:
+            return cls()
+        return cls("crop" if found["kind"] == "crop" else "squash", int(found["side"]))
 
     @property
-    def side(self) -> int | None:
-        """Side of the fixed square in pixels, None where the picture keeps its own size."""
-        return None if self is Recipe.NATIVE else 448
+    def value(self) -> str:
+        """Its name, as `parse` reads it."""
+        return f"{self.kind}{self.side or ''}"
 
     def apply(self, image: Image.Image) -> Image.Image:
         """The picture as this recipe shows it to the processor; RGB in, RGB out."""
-        if self is Recipe.CROP448:
+        if self.kind == "crop":
             image = _centre_square(image)
         if self.side is None or image.size == (self.side, self.side):
             return image
         return image.resize((self.side, self.side), Image.Resampling.LANCZOS)
+
+
+Recipe.NATIVE = Recipe()
+Recipe.CROP448 = Recipe("crop", 448)
+Recipe.SQUASH448 = Recipe("squash", 448)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +177,22 @@ def cut(image: Image.Image, recipe: Recipe, config: PixelConfig) -> Patches:
     height, width = smart_resize(image.height, image.width, config)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-    patch, merge = config.patch_size, config.merge_size
-    grid = (height // patch, width // patch)
-    pixels = np.asarray(image).reshape(
-        grid[0] // merge, merge, patch, grid[1] // merge, merge, patch * 3
-    )  # a patch's row of pixels is one run of patch * 3 bytes, so the copy below moves whole runs
-    blocks = pixels.transpose(0, 3, 1, 4, 2, 5)
-    return Patches(np.ascontiguousarray(blocks).reshape(grid[0] * grid[1], patch * patch * 3), grid)
+    pixels = _blocks(np.asarray(image)[None], config)[0]
+    return Patches(pixels, (height // config.patch_size, width // config.patch_size))
+
+
+def cut_squares(pixels: NDArray[np.uint8], config: PixelConfig) -> NDArray[np.uint8]:
+    """Patches (B, n, patch² * 3) of pictures (B, side, side, 3) that a recipe has made square already.
+
+    Each row is what `cut` gives for its picture. Raises `ValueError` for a side that the processor would change.
+    """
+    side = pixels.shape[1]
+    if pixels.shape[1:] != (side, side, 3) or smart_resize(side, side, config) != (side, side):
+        raise ValueError(
+            f"pictures of shape {pixels.shape[1:]} cannot be cut as they are: they must be (side, side, 3), with a "
+            f"side that is a multiple of {config.factor} and an area of {config.min_pixels} to {config.max_pixels}"
+        )
+    return _blocks(pixels, config)
 
 
 def limit_longest_edge(image: Image.Image, longest: int | None) -> Image.Image:
@@ -185,3 +223,14 @@ def _centre_square(image: Image.Image) -> Image.Image:
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
+
+
+def _blocks(pixels: NDArray[np.uint8], config: PixelConfig) -> NDArray[np.uint8]:
+    """Patches (B, n, patch² * 3) of pictures (B, height, width, 3), in the processor's order."""
+    patch, merge = config.patch_size, config.merge_size
+    batch, height, width, _ = pixels.shape
+    unit = merge * patch
+    # a patch's row of pixels is one run of patch * 3 bytes, so the copy below moves whole runs
+    rows = np.ascontiguousarray(pixels).reshape(batch, height // unit, merge, patch, width // unit, merge, patch * 3)
+    blocks = np.ascontiguousarray(rows.transpose(0, 1, 4, 2, 5, 3, 6))
+    return blocks.reshape(batch, -1, patch * patch * 3)

@@ -1,0 +1,25 @@
+"""Checkpoints that come with the package: small networks of the published architecture, trained on the drawn world.
+
+    relsim-mini               pictures by how they work: the default of `relsim()` and of the command line
+    relsim-mini-attributes    pictures by what they show
+    relsim-mini-base          the network under both; describes a scene, with names
+    relsim-mini-captioner     an adapter on the base; anonymous captions
+
+They know schematic drawings and nothing of photographs. `recipes/embedded` in the repository makes them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DEFAULT = "relsim-mini"
+DEFAULT_ATTRIBUTES = "relsim-mini-attributes"
+DEFAULT_CAPTIONER = "relsim-mini-captioner"
+NAMES = (DEFAULT, DEFAULT_ATTRIBUTES, "relsim-mini-base", DEFAULT_CAPTIONER)
+PUBLISHED = "thaoshibe/relsim-qwenvl25-lora"
+"""The checkpoint for photographs: 7B parameters, on the Hugging Face Hub."""
+
+
+def embedded_folder(name: str | Path) -> Path | None:
+    """Folder of the embedded checkpoint of that name, None for any other name."""
+    return Path(__file__).parent / str(name) if str(name) in NAMES else None
