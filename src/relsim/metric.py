@@ -129,7 +129,9 @@ class RelationalSimilarity:
                 "this checkpoint carries no null distribution, so a score has no percentile; "
                 "the published checkpoints do not either"
             )
-        return float(np.interp(score, null["scores"], null["percentiles"]))
+        from relsim.vectors.calibration import percentile_of  # brings pyarrow along, which nothing else here needs
+
+        return percentile_of(score, null)
 
     def _embeddings(self, items: Comparable) -> Tensor:
         if isinstance(items, np.ndarray):

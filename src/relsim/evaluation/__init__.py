@@ -1,0 +1,1 @@
+"""Measurements of encoders, each with an interval: triplets with known truth, retrieval by label."""

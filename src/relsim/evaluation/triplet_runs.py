@@ -1,0 +1,108 @@
+"""A triplet run: a labelled manifest and an encoder in, accuracies out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relsim.data.records import Failure, ImageRecord
+from relsim.encoders.base import AnyEncoder
+from relsim.encoders.stream import DEFAULT_BUDGET, Outcome, encode_records
+from relsim.errors import SourceError
+from relsim.evaluation.labels import labels_of, triplets_from_labels
+from relsim.evaluation.triplets import Triplet, TripletReport, read_triplets, score_triplets
+from relsim.fingerprint import Fingerprint
+
+MANIFEST, TRIPLETS = "manifest.jsonl", "triplets.jsonl"
+COUNT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TripletRun:
+    """What was measured, with which encoder, and the pictures that could not be used."""
+
+    report: TripletReport
+    fingerprint: Fingerprint
+    failures: tuple[Failure, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As a document of the schema `relsim.triplets/1`."""
+        return {
+            **self.report.to_json(),
+            "failures": [
+                {
+                    "image_id": failure.record.image_id,
+                    "source": failure.record.source,
+                    "status": failure.status.value,
+                    "reason": failure.reason,
+                }
+                for failure in self.failures
+            ],
+            "fingerprint": self.fingerprint.to_dict(),
+        }
+
+
+def find_manifest(place: Path) -> Path:
+    """The manifest that a folder or the path of a file names: `manifest.jsonl`, or the only one there.
+
+    Raises `SourceError`.
+    """
+    if not place.is_dir():
+        if not place.is_file():
+            raise SourceError(f"{place}: no such file or folder; name a manifest (.jsonl) or the folder that holds it")
+        return place
+    if (place / MANIFEST).is_file():
+        return place / MANIFEST
+    found = sorted(path for path in place.glob("*.jsonl") if path.name != TRIPLETS)
+    if len(found) != 1:
+        holds = ", ".join(path.name for path in found) or "none"
+        raise SourceError(f"{place} must hold {MANIFEST} or one manifest (.jsonl); it holds {holds}")
+    return found[0]
+
+
+def find_triplets(
+    manifest: Path, records: Sequence[ImageRecord], *, count: int | None = None, seed: int = 0
+) -> list[Triplet]:
+    """The triplets beside a manifest in `triplets.jsonl`; with `count`, or without that file, made from its labels."""
+    beside = manifest.parent / TRIPLETS
+    if count is None and beside.is_file():
+        return read_triplets(beside)
+    labels = labels_of(records)
+    if not labels:
+        raise SourceError(
+            f"{manifest} names no relations (field relation or group), and there is no {TRIPLETS} beside it"
+        )
+    return triplets_from_labels(labels, count=COUNT if count is None else count, seed=seed)
+
+
+def run_triplets(
+    records: Sequence[ImageRecord],
+    triplets: Sequence[Triplet],
+    encoder: AnyEncoder,
+    *,
+    workers: int | None = None,
+    budget: int = DEFAULT_BUDGET,
+    on_outcome: Callable[[Outcome], None] | None = None,
+) -> TripletRun:
+    """Encode the pictures that the triplets name and score the triplets. Raises `SourceError` where none can be."""
+    failures: list[Failure] = []
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for outcome in encode_records(records_of(records, triplets), encoder, workers=workers, budget=budget):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            vectors[outcome.record.image_id] = outcome.vector
+        if on_outcome is not None:
+            on_outcome(outcome)
+    return TripletRun(score_triplets(vectors, triplets), encoder.fingerprint, tuple(failures))
+
+
+def records_of(records: Sequence[ImageRecord], triplets: Sequence[Triplet]) -> list[ImageRecord]:
+    """The records that a triplet names, in order."""
+    named = {image_id for triplet in triplets for image_id in triplet.ids}
+    return [record for record in records if record.image_id in named]
