@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from relsim.data.identity import printable
 from relsim.errors import RelsimError
 
 if TYPE_CHECKING:
-    from relsim.vectors.build import Progress
     from relsim.vectors.query import Found
 
 _GAP = "  "
@@ -91,7 +90,7 @@ def print_hits(found: Found) -> None:
 
 
 @contextmanager
-def image_progress(total: int, *, quiet: bool = False) -> Iterator[Progress]:
+def image_progress(total: int, *, quiet: bool = False, doing: str = "embedding") -> Iterator[Callable[[Any], None]]:
     """A bar on stderr with count, images/s, time left and failures; call the result with each outcome.
 
     Without a terminal there is no bar.
@@ -105,7 +104,7 @@ def image_progress(total: int, *, quiet: bool = False) -> Iterator[Progress]:
     from relsim.data.records import Failure
 
     columns = (
-        TextColumn("embedding"),
+        TextColumn(doing),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]}"),

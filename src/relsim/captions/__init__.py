@@ -1,0 +1,1 @@
+"""Anonymous captions: sentences that state a picture's logic and leave out what it shows."""
