@@ -1,0 +1,172 @@
+"""Scenes: a relation shown by a look, drawn from a seed.
+
+`Scene` is all that decides a picture; drawing one twice gives the same pixels. `describe` and `captions` say what it
+shows: with names, and without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from relsim.world.canvas import Canvas
+from relsim.world.descriptions import Sight, describe
+from relsim.world.looks import Look, Split, draw_look
+from relsim.world.objects import OBJECTS
+from relsim.world.palettes import PALETTES
+from relsim.world.relations import Relation, relation_named
+from relsim.world.stage import Actor, Stage
+
+WORLD = "relsim-world/1"
+"""Version of the world: another one draws other pictures from the same seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One picture of the world, not yet drawn."""
+
+    relation: str
+    layout: int
+    look: Look
+    seed: int  # of everything that the layout leaves to chance
+    split: Split
+
+    @property
+    def image_id(self) -> str:
+        """32 hexadecimal digits, equal for equal scenes."""
+        return hashlib.md5(f"{WORLD} {self!r}".encode(), usedforsecurity=False).hexdigest()
+
+    @property
+    def kind(self) -> Relation:
+        """The relation itself."""
+        return relation_named(self.relation)
+
+    @property
+    def family(self) -> str:
+        """Family of the relation."""
+        return self.kind.family
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Anonymous captions; the last is kept out of training."""
+        return self.kind.captions
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A drawn scene and what can be seen in it."""
+
+    scene: Scene
+    image: Image.Image
+    sight: Sight
+
+    @property
+    def description(self) -> str:
+        """One descriptive caption: what is seen, by name."""
+        return self.descriptions[0]
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """Descriptive captions, each saying the same."""
+        return describe(self.sight)
+
+    def record(self) -> dict[str, Any]:
+        """The manifest row, published fields first."""
+        scene = self.scene
+        return {
+            "image_hash": scene.image_id,
+            "url_link": "",
+            "caption": scene.captions[scene.seed % (len(scene.captions) - 1)],
+            "captions": list(scene.captions),
+            "description": self.description,
+            "relation": scene.relation,
+            "family": scene.family,
+            "group": scene.relation,
+            "layout": scene.layout,
+            "split": scene.split.value,
+            "seed": scene.seed,
+            "things": [list(thing) for thing in self.sight.things],
+            "attributes": scene.look.as_json(),
+        }
+
+
+def draw(scene: Scene, size: int = 224) -> Drawing:
+    """The picture, `size` pixels wide and high, and what it shows."""
+    look = scene.look
+    palette = PALETTES[look.palette]
+    colours = [palette.colours[index] for index in look.colours]
+    cast = [Actor(OBJECTS[kind], colour) for kind, colour in zip(look.kinds, colours, strict=False)]
+    view = replace(look.view, turn=look.view.turn * scene.kind.turn)
+    canvas = Canvas(size, palette, look.style, view)
+    canvas.background(look.background, np.random.default_rng(look.background_seed))
+    stage = Stage(canvas, cast, colours[len(cast) :], look.amount, np.random.default_rng(scene.seed))
+    scene.kind.layouts[scene.layout](stage)
+    things = sorted(stage.shown, key=lambda thing: -stage.area[thing])
+    sight = Sight(
+        things=tuple((kind, colour, stage.shown[kind, colour]) for kind, colour in things),
+        paper=palette.paper.word,
+        background=look.background,
+        style=look.style,
+        seed=scene.seed,
+    )
+    return Drawing(scene, canvas.finish(), sight)
+
+
+def draw_scene(split: Split, rng: np.random.Generator, *, relation: str | None = None) -> Scene:
+    """A random scene of a split, of the given relation or of any."""
+    relation = relation or split.relations[int(rng.integers(len(split.relations)))]
+    return _staged(relation, draw_look(split, rng), split, rng)
+
+
+def scenes(split: Split, seed: int, start: int = 0) -> Iterator[Scene]:
+    """The endless, fixed row of a split's scenes for a seed; relations take turns. Each scene has its own generator."""
+    names, index = split.relations, start
+    while True:
+        rng = np.random.default_rng([seed, _split_number(split), index])
+        yield draw_scene(split, rng, relation=names[index % len(names)])
+        index += 1
+
+
+def like(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The same relation with nothing of the look: other kinds, palette, background, style, and layout if it can be."""
+    look = draw_look(scene.split, rng, unlike=scene.look)
+    others = [number for number in range(len(scene.kind.layouts)) if number != scene.layout]
+    layout = others[int(rng.integers(len(others)))] if others else scene.layout
+    return replace(scene, look=look, layout=layout, seed=int(rng.integers(2**31)))
+
+
+def disguised(scene: Scene, rng: np.random.Generator, relation: str | None = None) -> Scene:
+    """The same look showing another relation."""
+    others = [name for name in scene.split.relations if name != scene.relation]
+    name = relation or others[int(rng.integers(len(others)))]
+    return _staged(name, scene.look, scene.split, rng)
+
+
+def _staged(relation: str, look: Look, split: Split, rng: np.random.Generator) -> Scene:
+    layout = int(rng.integers(len(relation_named(relation).layouts)))
+    return Scene(relation, layout, look, int(rng.integers(2**31)), split)
+
+
+def _split_number(split: Split) -> int:
+    return list(Split).index(split)
+
+
+def scene_from_record(record: Mapping[str, Any]) -> Scene:
+    """The scene that a manifest row describes; drawing it gives the row's picture."""
+    from relsim.world.canvas import View
+
+    given = dict(record["attributes"])
+    look = Look(
+        **{
+            **given,
+            "kinds": tuple(given["kinds"]),
+            "colours": tuple(given["colours"]),
+            "view": View(**given["view"]),
+        }
+    )
+    return Scene(record["relation"], record["layout"], look, record["seed"], Split(record["split"]))
