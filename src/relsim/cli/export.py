@@ -1,0 +1,59 @@
+"""`relsim export`: a checkpoint in another layout, into a folder or onto the Hub."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from relsim.cli import options
+from relsim.cli.output import emit, print_json
+from relsim.errors import RelsimError
+
+
+def export(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A folder, or an id on the Hugging Face Hub.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="The new folder.")] = None,
+    push: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="Upload it to this repository on the Hub.")
+    ] = None,
+    private: Annotated[  # noqa: FBT002 - typer makes a flag of it
+        bool, typer.Option("--private", help="A repository that --push makes is seen by its owner only.")
+    ] = False,
+    layout: Annotated[
+        Literal["published", "whole"] | None,
+        typer.Option(
+            metavar="published|whole",
+            help="The adapter, for the published package too; or merged with its base model. Default: as it is.",
+        ),
+    ] = None,
+    base_model: options.BaseModel = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Precision of a whole model. Default: that of the base model."),
+    ] = None,
+    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+) -> None:
+    """Write a checkpoint with its model card into a folder, or push it to the Hub."""
+    if out is None and push is None:
+        raise RelsimError("nowhere to export to; name a folder (--out DIR), a repository (--push OWNER/NAME), or both")
+    from relsim.training.export import export_checkpoint
+    from relsim.training.push import push_checkpoint
+
+    base = options.with_environment(options.model_options(None, base_model, None, None, None)).get("base_model")
+    with tempfile.TemporaryDirectory(prefix="relsim-export-") as temporary:
+        # A checkpoint is a folder of its own, so that a temporary one is not there yet either.
+        folder = out or Path(temporary) / "checkpoint"
+        export_checkpoint(checkpoint, folder, layout=layout, base_model=base, dtype=dtype)
+        address = None if push is None else push_checkpoint(folder, push, private=private)
+    if as_json:
+        print_json({"schema": "relsim.export/1", "out": out and str(out), "push": push, "commit": address})
+        return
+    if out is not None:
+        emit(str(out))
+    if address is not None:
+        emit(address)

@@ -1,0 +1,137 @@
+"""Learning answers about pictures: captions token by token, and yes or no."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
+
+from relsim.errors import TrainingError
+from relsim.training.config import TrainingConfig
+from relsim.training.feed import Batch, CaptionTable, Data
+from relsim.training.network import TrainingNetwork
+from relsim.training.objectives import yes_no_rows
+from relsim.training.processes import Processes
+from relsim.training.prompts import Answers
+from relsim.training.task import Backward, BaseTask
+
+
+class CaptionTask(BaseTask):
+    """Next-token learning of answers; count and hits are of tokens."""
+
+    best_metric = "token_loss"
+
+    def __init__(self, config: TrainingConfig, network: TrainingNetwork, data: Data, processes: Processes) -> None:
+        super().__init__(config, network, data, processes)
+        self._answers = self._encode(self._table)
+        self._held_out_answers = None if self._held_out is None else self._encode(self._held_out)
+
+    def learn(self, batch: Batch, backward: Backward) -> Tensor:
+        """See `Task`. The loss is the mean over the answer tokens of the whole batch."""
+        numbers = self._table.numbers(batch.rows, batch.paraphrases)
+        answers = [self._answers[number] for number in numbers]
+        total = sum(map(len, answers))
+        sums = torch.zeros(3, device=self._device)
+        for place, patches in self._seeded(batch):
+            found = self._losses(patches, answers[place])
+            backward(found[0] / total)
+            sums += found.detach()
+        return sums
+
+    def evaluate(self) -> dict[str, float]:
+        """Loss and accuracy over all held-out answer tokens, row i with its paraphrase i modulo their number."""
+        if self._data.held_out is None or self._held_out is None or self._held_out_answers is None:
+            return {}
+        sums = torch.zeros(3, dtype=torch.float64, device=self._device)
+        with self._network.evaluating():
+            for rows, patches in self._held_out_patches(self._data.held_out):
+                chosen = [own[row % len(own)] for row in rows for own in [self._held_out.of_row[row]]]
+                sums += self._losses(patches, [self._held_out_answers[number] for number in chosen])
+        loss, hits, count = self._processes.sum(sums).tolist()
+        return {"token_loss": loss / count, "token_accuracy": hits / count}
+
+    def _encode(self, table: CaptionTable) -> list[list[int]]:
+        return _answers_of(self._network).encode(table.texts)
+
+    def _losses(self, patches: Tensor, answers: Sequence[Sequence[int]]) -> Tensor:
+        """Sums (3,) over the answers' tokens, the loss with its gradient."""
+        prompt = self._network.prompt
+        start = len(prompt.suffix)
+        tokens = torch.zeros(len(answers), start + max(map(len, answers)), dtype=torch.int64)
+        mask = torch.zeros_like(tokens, dtype=torch.bool)
+        tokens[:, :start] = torch.tensor(prompt.suffix)
+        for row, answer in enumerate(answers):
+            tokens[row, start : start + len(answer)] = torch.tensor(answer)
+            mask[row, start : start + len(answer)] = True
+        logits = self._network.dense.caption_logits(
+            self._network.image_tokens(patches), prompt.prefix, tokens, mask, grid=self._network.grid
+        ).float()
+        wanted = tokens[mask].to(logits.device)
+        loss = F.cross_entropy(logits, wanted, reduction="sum")
+        hits = (logits.detach().argmax(-1) == wanted).sum()
+        return torch.stack([loss, hits.float(), loss.new_tensor(float(len(wanted)))])
+
+
+class YesNoTask(BaseTask):
+    """Two answers compete, yes and no; every caption is one of these words."""
+
+    best_metric = "accuracy"
+
+    def __init__(self, config: TrainingConfig, network: TrainingNetwork, data: Data, processes: Processes) -> None:
+        super().__init__(config, network, data, processes)
+        self._labels = _labels(self._table)
+        self._held_out_labels = None if self._held_out is None else _labels(self._held_out)
+        self._words = [ids[0] for ids in _answers_of(network).encode(["Yes", "No"])]
+        if self._words[0] == self._words[1]:
+            raise TrainingError(
+                f"the tokenizer of {network.base} begins Yes and No with one token; they cannot compete"
+            )
+
+    def learn(self, batch: Batch, backward: Backward) -> Tensor:
+        """See `Task`."""
+        labels = self._labels[torch.from_numpy(self._table.numbers(batch.rows, batch.paraphrases))]
+        sums = torch.zeros(3, device=self._device)
+        for place, patches in self._seeded(batch):
+            found = self._losses(patches, labels[place])
+            backward(found[0] / len(batch.rows))
+            sums += found.detach()
+        return sums
+
+    def evaluate(self) -> dict[str, float]:
+        """Loss and accuracy over the held-out pictures, with the first caption of each."""
+        if self._data.held_out is None or self._held_out is None or self._held_out_labels is None:
+            return {}
+        sums = torch.zeros(3, dtype=torch.float64, device=self._device)
+        with self._network.evaluating():
+            for rows, patches in self._held_out_patches(self._data.held_out):
+                numbers = self._held_out.numbers(rows, np.zeros_like(rows))
+                sums += self._losses(patches, self._held_out_labels[torch.from_numpy(numbers)])
+        loss, hits, count = self._processes.sum(sums).tolist()
+        return {"loss": loss / count, "accuracy": hits / count}
+
+    def _losses(self, patches: Tensor, labels: Tensor) -> Tensor:
+        network = self._network
+        logits = network.dense.answer_logits(
+            network.image_tokens(patches), network.prompt.prefix, network.prompt.suffix, self._words, grid=network.grid
+        )
+        labels = labels.to(logits.device)
+        losses = yes_no_rows(logits, labels)
+        hits = ((logits.detach()[:, 0] > logits.detach()[:, 1]) == labels).sum()
+        return torch.stack([losses.sum(), hits.float(), losses.new_tensor(float(len(labels)))])
+
+
+def _answers_of(network: TrainingNetwork) -> Answers:
+    if network.answers is None:
+        raise TrainingError("this network was made for the metric; it asks for no answers")
+    return network.answers
+
+
+def _labels(table: CaptionTable) -> Tensor:
+    words = [text.strip().strip(".").lower() for text in table.texts]
+    for text, word in zip(table.texts, words, strict=True):
+        if word not in ("yes", "no"):
+            raise TrainingError(f"the caption {text!r} is neither Yes nor No; the task yes_no knows these two")
+    return torch.tensor([word == "yes" for word in words])

@@ -1,0 +1,177 @@
+"""What a run learns from: stored crops, what is held out, and batches read ahead in the background.
+
+The batch of a step follows from the seed and the step alone, so a run can begin at any step; every process knows the
+whole batch and reads the pictures of its own share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relsim.errors import TrainingError
+from relsim.models.pixels import PixelConfig, Recipe, cut_squares
+from relsim.training.config import DataSection, TrainingConfig
+from relsim.training.crop_build import build_crops
+from relsim.training.crops import CropStore
+from relsim.training.samples import Order, Rows, hold_out, read_samples, share
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of a store: what is trained on, or what is held out."""
+
+    store: CropStore
+    rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Id of each row."""
+        image_ids = self.store.image_ids
+        return [image_ids[row] for row in self.rows]
+
+    @property
+    def captions(self) -> list[tuple[str, ...]]:
+        """Captions of each row."""
+        captions = self.store.captions
+        return [captions[row] for row in self.rows]
+
+    @property
+    def groups(self) -> list[str | None]:
+        """Group of each row, None where none is known."""
+        groups = self.store.groups
+        return [groups[row] for row in self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The parts of a run; nothing may be held out."""
+
+    train: Part
+    held_out: Part | None
+
+
+def open_data(config: TrainingConfig) -> Data:
+    """Open the stored crops, making them first where manifests are named. Raises `TrainingError` or `SourceError`."""
+    data, recipe = config.data, Recipe.parse(config.model.recipe)
+    store = _store(data, data.manifests, data.crops, config.run.out / "crops", recipe)
+    if data.eval_manifest is not None or data.eval_crops is not None:
+        manifests = () if data.eval_manifest is None else (data.eval_manifest,)
+        other = _store(data, manifests, data.eval_crops, config.run.out / "eval_crops", recipe)
+        return Data(Part(store, np.arange(len(store))), Part(other, np.arange(len(other))))
+    train, held_out = hold_out(store.image_ids, data.eval_fraction)
+    return Data(Part(store, train), Part(store, held_out) if len(held_out) else None)
+
+
+def _store(
+    data: DataSection, manifests: Sequence[Path], crops: Path | None, default: Path, recipe: Recipe
+) -> CropStore:
+    if manifests:
+        samples = read_samples(manifests, data.image_folder)
+        return build_crops(crops or default, samples, recipe, workers=data.workers, max_unreadable=data.max_unreadable)
+    if crops is None:
+        raise TrainingError("neither manifests nor stored crops are named; set data.manifests or data.crops")
+    store = CropStore.open(crops)
+    if store.recipe != recipe:
+        raise TrainingError(f"the crops in {crops} are {store.recipe.value}, model.recipe is {recipe.value}")
+    return store
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's batch. Places count the pictures of the whole batch, those of all processes together."""
+
+    step: int
+    rows: Rows  # (batch_size,) rows of the part that is trained on
+    paraphrases: Rows  # (batch_size,) which caption of each row
+    places: tuple[slice, ...]  # of each micro-batch of this process
+    patches: tuple[Tensor, ...]  # (b, n, patch² * 3) uint8 for each micro-batch, in the CPU's memory
+
+
+class Feed:
+    """Batches of a part, in the order of a seed, cut into micro-batches for one of several processes."""
+
+    def __init__(
+        self,
+        part: Part,
+        pixels: PixelConfig,
+        *,
+        seed: int,
+        batch_size: int,
+        micro_batch_size: int | None,
+        rank: int = 0,
+        ranks: int = 1,
+        pinned: bool = False,
+    ) -> None:
+        self.order = Order(seed, len(part), batch_size)
+        self._part, self._pixels, self._pinned = part, pixels, pinned
+        self._counts = np.array([len(captions) for captions in part.captions])
+        mine = share(np.arange(batch_size), rank, ranks)
+        if not len(mine):
+            raise TrainingError(f"a batch of {batch_size} pictures leaves nothing for one of {ranks} processes")
+        size = micro_batch_size or len(mine)
+        stop = int(mine[-1]) + 1
+        self._places = tuple(slice(start, min(start + size, stop)) for start in range(int(mine[0]), stop, size))
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, counted from 0; reads pictures, so it takes a while."""
+        rows = self.order.batch(step)
+        paraphrases = self.order.paraphrases(step, self._counts[rows])
+        patches = tuple(
+            read_patches(self._part, rows[place], self._pixels, pinned=self._pinned) for place in self._places
+        )
+        return Batch(step, rows, paraphrases, self._places, patches)
+
+
+@contextmanager
+def read_ahead(read: Callable[[int], T], first: int, stop: int) -> Iterator[Iterator[T]]:
+    """`read(first)` to `read(stop - 1)`, each read in the background while the one before is worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="relsim-feed") as reader:
+
+        def items() -> Iterator[T]:
+            waiting: Future[T] | None = reader.submit(read, first) if first < stop else None
+            number = first
+            while waiting is not None:
+                item = waiting.result()
+                number += 1
+                waiting = reader.submit(read, number) if number < stop else None
+                yield item
+
+        yield items()
+
+
+def read_patches(part: Part, rows: Rows, pixels: PixelConfig, *, pinned: bool = False) -> Tensor:
+    """Patches (b, n, patch² * 3) uint8 of rows of a part."""
+    patches = torch.from_numpy(cut_squares(part.store.read(part.rows[rows]), pixels))
+    return patches.pin_memory() if pinned else patches
+
+
+class CaptionTable:
+    """Captions of a part by number: each different text once, and for each row and paraphrase the number of its text."""
+
+    def __init__(self, captions: Sequence[Sequence[str]]) -> None:
+        numbers: dict[str, int] = {}
+        self.of_row = [
+            np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int64) for texts in captions
+        ]
+        self.texts = list(numbers)
+        self._first = np.concatenate([[0], np.cumsum([len(row) for row in self.of_row])]).astype(np.int64)
+        self._flat = np.concatenate(self.of_row)
+
+    def numbers(self, rows: Rows, paraphrases: Rows) -> Rows:
+        """Numbers of the chosen captions."""
+        chosen: Rows = self._flat[self._first[rows] + paraphrases]
+        return chosen

@@ -1,0 +1,264 @@
+"""The loop: the only one of the project. What is learned is a task's business; here is how a step, a log and a save go.
+
+A run's folder (`run.out`) holds
+
+    config.yaml                   the settings, defaults included
+    train.jsonl                   the record (see `tracking.py`)
+    processor/                    processor files with the query token, where the base has none
+    checkpoints/step-<step>/      what can be loaded, with a model card
+    last, best                    links to two of them; best by `run.best_metric`
+    state-<step>.safetensors      what a resumed run needs (see `state.py`)
+
+A run that is killed at any moment goes on from its last state, and on a CPU ends with the same weights bit for bit.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from relsim.errors import MissingExtraError, TrainingError
+from relsim.files import temporary_beside
+from relsim.models.hub import resolve_folder
+from relsim.training.config import TrainingConfig
+from relsim.training.feed import Batch, Data, Feed, open_data, read_ahead
+from relsim.training.network import TrainingNetwork
+from relsim.training.processes import Processes
+from relsim.training.prompts import prepare_processor
+from relsim.training.saver import Progress, Saver
+from relsim.training.schedule import rate
+from relsim.training.state import State, check_same_settings, load_state, saved_states
+from relsim.training.task import Task
+from relsim.training.tasks import is_better, make_task
+from relsim.training.tracking import RunLog, Watcher, check_trackers
+
+logger = logging.getLogger(__name__)
+
+CONFIG, PROCESSOR = "config.yaml", "processor"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run leaves: folders of checkpoints, and the last figures of the held-out part."""
+
+    out: Path
+    steps: int
+    last: Path
+    best: Path | None
+    metrics: dict[str, float]
+
+
+def train(config: TrainingConfig, *, resume: bool = False, watcher: Watcher | None = None) -> Outcome:
+    """Train as `config` says, in as many processes as this one was started among.
+
+    With `resume`, go on from the last state in `run.out`, or begin where there is none; without, a folder that holds a
+    run is refused. `watcher` is called with each line of the log. Raises `TrainingError`, `CheckpointError`,
+    `SourceError` or `MissingExtraError`.
+    """
+    check_trackers(config.run.trackers)
+    if config.run.threads is not None:
+        torch.set_num_threads(config.run.threads)
+    accelerator, precision = _accelerator(config)
+    processes = Processes(accelerator)
+    out = config.run.out
+    states = saved_states(out)
+    if states and not resume:
+        raise TrainingError(f"{out} holds a run already; resume it, or choose another run.out")
+    if resume and not states:
+        logger.warning("%s holds no state to go on from; the run begins", out)
+    state = load_state(states[-1]) if states else None
+    if state is not None:
+        check_same_settings(state, config.model_dump(mode="json"))
+    if processes.first:
+        _open_folder(config)
+        data, processor = open_data(config), _processor(config, write=True)
+        processes.wait()
+    else:
+        processes.wait()
+        data, processor = open_data(config), _processor(config, write=False)
+    network = TrainingNetwork(config, device=processes.device, precision=precision, processor=processor)
+    return _Run(config, accelerator, data, network, watcher).go(state)
+
+
+def _accelerator(config: TrainingConfig) -> tuple[Any, str]:
+    try:
+        from accelerate import Accelerator  # type: ignore[import-untyped]  # it ships no types
+    except ImportError as error:
+        raise MissingExtraError("accelerate", "train", "training") from error
+    cuda = torch.cuda.is_available()
+    precision = config.run.precision
+    if precision == "auto":
+        precision = "bf16" if cuda else "fp32"
+    if precision == "fp16" and not cuda:
+        raise TrainingError("run.precision fp16 is for CUDA; on a CPU take fp32 or bf16")
+    accelerator = Accelerator(
+        mixed_precision="fp16" if precision == "fp16" else "no",
+        log_with=list(config.run.trackers) or None,
+        project_dir=str(config.run.out),
+        cpu=not cuda,
+    )
+    return accelerator, precision
+
+
+def _open_folder(config: TrainingConfig) -> None:
+    """Make the run's folder and write its settings there."""
+    out = config.run.out
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with temporary_beside(out / CONFIG) as temporary:
+            temporary.write_text(config.to_yaml(), encoding="utf-8")
+            temporary.replace(out / CONFIG)
+    except OSError as error:
+        raise TrainingError(f"{out} cannot be written: {error}") from error
+
+
+def _processor(config: TrainingConfig, *, write: bool) -> Path:
+    base = resolve_folder(config.model.base)
+    if config.objective.task != "metric":
+        return base
+    return prepare_processor(base, config.run.out / PROCESSOR, write=write)
+
+
+class _Run:
+    def __init__(
+        self, config: TrainingConfig, accelerator: Any, data: Data, network: TrainingNetwork, watcher: Watcher | None
+    ) -> None:
+        self._config, self._accelerator, self._network = config, accelerator, network
+        self._processes = processes = Processes(accelerator)
+        settings = config.optimizer
+        self._feed = Feed(
+            data.train,
+            network.pixels,
+            seed=config.run.seed,
+            batch_size=settings.batch_size,
+            micro_batch_size=settings.micro_batch_size,
+            rank=processes.rank,
+            ranks=processes.count,
+            pinned=processes.device.type == "cuda",
+        )
+        self._steps = config.run.steps or self._feed.order.steps(config.run.epochs or 1.0)
+        self._task: Task = make_task(config, network, data, processes)
+        self._flat = network.flat
+        self._optimizer = torch.optim.AdamW(
+            self._flat.decay_groups(settings.weight_decay),
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            fused=processes.device.type in ("cpu", "cuda"),
+        )
+        self._scaler = accelerator.scaler
+        self._saver = Saver(
+            config,
+            network=network,
+            data=data,
+            optimizer=self._optimizer,
+            scaler=self._scaler,
+            processes=processes,
+        )
+        self._log = RunLog(config.run.out, accelerator, config.model_dump(mode="json"), watcher)
+        self._progress = Progress(sums=torch.zeros(4, device=processes.device))
+        self._clock = self._started = time.monotonic()
+
+    def go(self, state: State | None) -> Outcome:
+        """All steps from a state, or from the beginning."""
+        first = 0
+        if state is not None:
+            self._saver.restore(state, self._progress)
+            first = state.step
+        self._log.begin(first)
+        logger.info("steps %d to %d; %d numbers learn", first + 1, self._steps, len(self._flat))
+        every = self._config.run
+        self._clock = self._started = time.monotonic()
+        with read_ahead(self._feed.batch, first, self._steps) as batches:
+            for batch in batches:
+                self._step(batch)
+                done = batch.step + 1
+                last = done == self._steps
+                if last or done % every.log_every == 0:
+                    self._write_line(done)
+                if last or done % (every.eval_every or every.save_every) == 0:
+                    self._evaluate(done)
+                if last or done % every.save_every == 0:
+                    self._save(done)
+        self._log.end()
+        checkpoints = self._saver.checkpoints
+        return Outcome(every.out, self._steps, checkpoints.last, checkpoints.best, self._progress.metrics)
+
+    def _step(self, batch: Batch) -> None:
+        settings, progress = self._config.optimizer, self._progress
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate(batch.step)
+        self._flat.zero_gradient()
+        progress.sums[:3] += self._task.learn(batch, self._backward)
+        self._processes.sum(self._flat.gradient)
+        if self._scaler is not None:
+            self._scaler.unscale_(self._optimizer)
+        progress.sums[3] += self._flat.clip(settings.clip)
+        if self._scaler is None:
+            self._optimizer.step()
+        else:
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+        self._flat.publish()
+        progress.since += 1
+
+    def _backward(self, loss: Tensor) -> None:
+        self._accelerator.backward(loss)
+        self._flat.collect()
+
+    def _rate(self, step: int) -> float:
+        settings = self._config.optimizer
+        return settings.learning_rate * rate(settings.schedule, step, self._steps, settings.warmup_steps)
+
+    def _write_line(self, done: int) -> None:
+        progress = self._progress
+        loss, hits, count, norm = self._processes.sum(progress.sums.clone()).tolist()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {done}; a lower optimizer.learning_rate, a longer warm-up or fp32 may help"
+            )
+        now = time.monotonic()
+        line: dict[str, float] = {
+            "step": done,
+            "epoch": self._feed.order.epoch(done),
+            "loss": loss / count,
+            "accuracy": hits / count,
+            "learning_rate": self._rate(done - 1),
+            "grad_norm": norm / progress.since / self._processes.count,
+            "samples_per_second": progress.since * self._config.optimizer.batch_size / (now - self._clock),
+            "seconds": now - self._started,
+        }
+        temperature = self._network.temperature
+        if isinstance(temperature, Tensor):
+            line["temperature"] = temperature.item()
+        self._log.write(line)
+        progress.sums.zero_()
+        progress.since = 0
+        self._clock = time.monotonic()
+
+    def _evaluate(self, done: int) -> None:
+        paused = time.monotonic()
+        progress = self._progress
+        metrics = self._task.evaluate()
+        if not metrics:
+            return
+        progress.metrics = metrics
+        self._log.write({"step": done, **{f"eval_{name}": value for name, value in metrics.items()}})
+        name = (self._config.run.best_metric or self._task.best_metric).removeprefix("eval_")
+        if name not in metrics:
+            raise TrainingError(f"run.best_metric {name!r} is not measured; measured are {', '.join(metrics)}")
+        if is_better(name, metrics[name], None if progress.best is None else progress.best["value"]):
+            progress.best = {"metric": name, "value": metrics[name], "step": done}
+            self._saver.save_best(done, self._feed.order.epoch(done), progress)
+        self._clock += time.monotonic() - paused
+
+    def _save(self, done: int) -> None:
+        paused = time.monotonic()
+        self._saver.save(done, self._feed.order.epoch(done), self._progress)
+        self._clock += time.monotonic() - paused

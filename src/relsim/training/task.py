@@ -1,0 +1,73 @@
+"""What every task shares: seeded micro-batches to learn from, and the held-out part to be watched by.
+
+A task turns the micro-batches of one process into losses whose gradients, summed over micro-batches and processes, are
+the exact gradient of the whole batch's loss. Sums are (3,): loss, hits, count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relsim.training.config import TrainingConfig
+from relsim.training.feed import Batch, CaptionTable, Data, Part, read_ahead, read_patches
+from relsim.training.network import TrainingNetwork
+from relsim.training.processes import Processes
+from relsim.training.samples import Rows, share
+
+Backward = Callable[[Tensor], None]
+"""Takes a loss and adds its gradient."""
+
+_EVALUATION_BATCH = 256
+
+
+class Task(Protocol):
+    """One way to learn from pictures with captions."""
+
+    best_metric: str  # of `evaluate`, by which the best checkpoint is chosen unless the run says otherwise
+
+    def learn(self, batch: Batch, backward: Backward) -> Tensor:
+        """Add this process's part of the batch's gradient; its sums (3,), on the device."""
+        ...
+
+    def evaluate(self) -> dict[str, float]:
+        """Figures of the held-out part, the same in every process; empty where nothing is held out."""
+        ...
+
+
+class BaseTask:
+    """The parts of a run as a task needs them."""
+
+    def __init__(self, config: TrainingConfig, network: TrainingNetwork, data: Data, processes: Processes) -> None:
+        self._config, self._network, self._data, self._processes = config, network, data, processes
+        self._device = processes.device
+        self._table = CaptionTable(data.train.captions)
+        self._held_out = None if data.held_out is None else CaptionTable(data.held_out.captions)
+
+    def _seeded(self, batch: Batch) -> Iterator[tuple[slice, Tensor]]:
+        """Micro-batches on the device with their places, torch's generator seeded for each."""
+        for number, (place, patches) in enumerate(zip(batch.places, batch.patches, strict=True)):
+            seed_dropout(self._config.run.seed, batch.step, self._processes.rank, number)
+            yield place, patches.to(self._device, non_blocking=True)
+
+    def _held_out_patches(self, part: Part) -> Iterator[tuple[Rows, Tensor]]:
+        """This process's share of the held-out rows, block by block."""
+        mine = share(np.arange(len(part)), self._processes.rank, self._processes.count)
+        size = self._config.optimizer.micro_batch_size or _EVALUATION_BATCH
+        blocks = [mine[start : start + size] for start in range(0, len(mine), size)]
+
+        def read(number: int) -> tuple[Rows, Tensor]:
+            return blocks[number], read_patches(part, blocks[number], self._network.pixels)
+
+        with read_ahead(read, 0, len(blocks)) as items:
+            for rows, patches in items:
+                yield rows, patches.to(self._device)
+
+
+def seed_dropout(seed: int, *place: int) -> None:
+    """Seed torch's generators for one micro-batch, so that a resumed run drops out the same."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)[0] >> np.uint64(1)))

@@ -1,0 +1,254 @@
+"""`relsim export`: layouts that load, and a push to a local server that speaks the Hub's protocol."""
+
+import base64
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+OWNER = "someone"
+TOKEN = "hf_local"
+
+
+class _Hub(ThreadingHTTPServer):
+    """Takes repositories and commits; `files` has the content of what was committed, by repository and path."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.created = {}
+        self.files = {}
+        self.objects = {}
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        path = self.path.split("?")[0]
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self.answer({"error": "no"}, 401)
+        elif path == "/api/repos/create":
+            self.create(json.loads(body))
+        elif path.endswith("/info/lfs/objects/batch"):
+            self.offer(json.loads(body)["objects"])
+        elif "/preupload/" in path:
+            files = json.loads(body)["files"]
+            modes = {
+                file["path"]: "lfs" if file["path"].endswith((".safetensors", ".pt")) else "regular" for file in files
+            }
+            self.answer(
+                {"files": [{"path": name, "uploadMode": mode, "shouldIgnore": False} for name, mode in modes.items()]}
+            )
+        elif "/commit/" in path:
+            self.commit(path.removeprefix("/api/models/").split("/commit/")[0], body)
+        else:
+            self.answer({"errors": [], "warnings": []})
+
+    def do_PUT(self):
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.objects[self.path.rsplit("/", 1)[1]] = data
+        self.answer({})
+
+    def create(self, wish):
+        name = f"{wish.get('organization') or OWNER}/{wish['name']}"
+        if name.startswith("locked/"):
+            self.answer({"error": "not yours"}, 403)
+            return
+        self.server.created[name] = wish.get("private") or wish.get("visibility") == "private"
+        self.answer({"url": f"{self.server.url}/{name}", "id": name})
+
+    def offer(self, objects):
+        links = [
+            {**item, "actions": {"upload": {"href": f"{self.server.url}/put/{item['oid']}"}}}
+            for item in objects
+        ]  # fmt: skip
+        self.answer({"transfer": "basic", "objects": links}, kind="application/vnd.git-lfs+json")
+
+    def commit(self, repository, body):
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                self.server.files[repository, value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                data = self.server.objects[value["oid"]]
+                assert hashlib.sha256(data).hexdigest() == value["oid"]
+                self.server.files[repository, value["path"]] = data
+        commit = "c" * 40
+        self.answer({"commitOid": commit, "commitUrl": f"{self.server.url}/{repository}/commit/{commit}"})
+
+    def answer(self, content, status=200, kind="application/json"):
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture(scope="module")
+def hub():
+    server = _Hub()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def variables(hub, environment, tmp_path_factory):
+    """Variables of a process whose Hub is the local server; huggingface_hub reads them when it is imported."""
+    settings = {
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "127.0.0.1",
+    }
+    places = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path_factory.mktemp("home")), "HF_TOKEN": TOKEN}
+    return {**environment, **settings, **places}
+
+
+PUSH = """
+import json, os, sys
+from relsim.errors import RelsimError
+from relsim.training.push import push_checkpoint
+for name, token in json.loads(sys.argv[2]):
+    os.environ["HF_TOKEN"] = token
+    try:
+        print(push_checkpoint(sys.argv[1], name))
+    except RelsimError as error:
+        print("error:", error)
+"""
+
+
+@pytest.fixture
+def push(variables, tmp_path):
+    """Pushes a folder of one file to repositories, each with a token, in one process; gives a line for each."""
+    (tmp_path / "README.md").write_text("# A card\n")
+
+    def run(*calls, **changes):
+        command = [sys.executable, "-c", PUSH, str(tmp_path), json.dumps(calls)]
+        env = {**variables, **changes}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def embed(golden_pictures):
+    from relsim import relsim
+
+    def run(folder, **options):
+        model, _ = relsim(checkpoint_dir=folder, device="cpu", dtype="float32", **options)
+        return model.embed(golden_pictures[:6]).numpy()
+
+    return run
+
+
+def test_published_layout_is_the_checkpoint_again(verb, golden, golden_embeddings, embed, tmp_path):
+    out = tmp_path / "out"
+    result = verb("export", golden / "relsim", "--out", out, "--layout", "published")
+    assert (result.exit_code, result.stdout) == (0, f"{out}\n")
+    np.testing.assert_allclose(embed(out, base_model=golden / "base"), golden_embeddings[:6], atol=1e-4)
+    assert (out / "projection_and_config.pt").exists()
+    card = (out / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: relsim\n")
+    assert "base_model: Qwen/Qwen2.5-VL-7B-Instruct" in card
+
+
+def test_whole_model_needs_no_base(verb, golden, golden_embeddings, embed, tmp_path):
+    out = tmp_path / "out"
+    words = ["--layout", "whole", "--base-model", golden / "base", "--dtype", "float32"]
+    assert verb("export", golden / "relsim", "-o", out, *words).exit_code == 0
+    assert not (out / "adapter_config.json").exists()
+    np.testing.assert_allclose(embed(out), golden_embeddings[:6], atol=1e-4)
+
+
+def test_whole_model_is_stored_as_its_base_is(verb, golden, golden_embeddings, embed, tmp_path):
+    from safetensors import safe_open
+
+    out = tmp_path / "out"
+    assert (
+        verb("export", golden / "relsim", "-o", out, "--layout", "whole", "--base-model", golden / "base").exit_code
+        == 0
+    )
+    with safe_open(out / "model.safetensors", "pt") as file:
+        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"BF16"}  # noqa: SIM118 - no mapping
+    cosines = (embed(out) * golden_embeddings[:6]).sum(axis=1)
+    assert cosines.min() > 0.999
+
+
+def test_card_of_the_checkpoint_goes_along(verb, golden, tmp_path):
+    verb("export", golden / "relsim", "-o", tmp_path / "one")
+    (tmp_path / "one" / "README.md").write_text("# Mine\n")
+    verb("export", tmp_path / "one", "-o", tmp_path / "two")
+    assert (tmp_path / "two" / "README.md").read_text() == "# Mine\n"
+
+
+def test_captioner_is_exported_as_it_is(verb, golden, refused, tmp_path):
+    assert verb("export", golden / "captioner", "-o", tmp_path / "out").exit_code == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= names
+    message = refused("export", golden / "captioner", "-o", tmp_path / "whole", "--layout", "whole")
+    assert "published layout only" in message
+
+
+def test_push_uploads_every_file(hub, variables, golden, tmp_path):
+    """Made private, tensors by Git LFS; what arrives is what lies in the folder."""
+    out, name = tmp_path / "out", f"{OWNER}/analogies"
+    command = [sys.executable, "-m", "relsim", "export", golden / "relsim", "--out", out, "--push", name, "--private"]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()) == (0, [str(out), f"{hub.url}/{name}/commit/{'c' * 40}"])
+    assert hub.created[name] is True
+    sent = {path: data for (repository, path), data in hub.files.items() if repository == name}
+    assert sent == {path.name: path.read_bytes() for path in out.iterdir()}
+    assert "README.md" in sent
+
+
+def test_push_makes_a_public_repository_and_takes_one_that_is_there(push, hub):
+    assert len(push((f"{OWNER}/public", TOKEN), (f"{OWNER}/public", TOKEN))) == 2
+    assert not hub.created[f"{OWNER}/public"]
+    assert hub.files[f"{OWNER}/public", "README.md"] == b"# A card\n"
+
+
+def test_push_that_is_refused_says_why(push):
+    locked, wrong, unnamed = push(("locked/x", TOKEN), ("someone/x", "wrong"), ("no name", TOKEN))
+    assert "the Hub refuses locked/x (status 403); is the token allowed to write there?" in locked
+    assert "the Hub refuses someone/x (status 401)" in wrong
+    assert "no Hub id of the form owner/name" in unnamed
+
+
+def test_push_without_a_connection_says_why(push):
+    assert "HF_HUB_OFFLINE is set" in push(("someone/x", TOKEN), HF_HUB_OFFLINE="1")[0]
+    assert "could not be pushed to the Hub" in push(("someone/x", TOKEN), HF_ENDPOINT="http://127.0.0.1:1")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ([], "name a folder (--out DIR), a repository (--push OWNER/NAME), or both"),
+        (["-o", "{there}"], "exists already"),
+        (["-o", "{new}", "--layout", "whole", "--base-model", "{there}"], "is no base model"),
+    ],
+)
+def test_export_that_cannot_be_is_one_line(refused, golden, tmp_path, words, fault):
+    (tmp_path / "there").mkdir()
+    places = {"there": tmp_path / "there", "new": tmp_path / "new"}
+    assert fault in refused("export", golden / "relsim", *(word.format(**places) for word in words))
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -1,0 +1,48 @@
+"""Small stores of crops and configurations to train the golden base on."""
+
+import numpy as np
+import pytest
+
+from relsim.models.pixels import Recipe
+from relsim.training.config import TrainingConfig
+from relsim.training.crops import CropWriter
+
+
+@pytest.fixture(scope="session")
+def crops(tmp_path_factory):
+    """24 crops of 56 pixels in four groups that look alike, two captions each."""
+    folder = tmp_path_factory.mktemp("stored") / "crops"
+    rng = np.random.default_rng(5)
+    with CropWriter(folder, Recipe.parse("crop56")) as writer:
+        for number in range(24):
+            group = number % 4
+            colour = np.array([group * 60, 200 - group * 50, (group * 97) % 255])
+            square = (colour + rng.integers(0, 50, (56, 56, 3))).clip(0, 255).astype(np.uint8)
+            captions = [f"An arrangement of kind {group}, {number}", f"Kind {group} of {{Things}}, picture {number}"]
+            writer.append(square, f"picture {number}", captions, group=str(group))
+        writer.publish()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings(golden, crops):
+    """`settings(out, "section.key=value", …)`: a short run on the golden base, in fp32 on the CPU."""
+
+    def make(out, *overrides):
+        given = [
+            f"run.out={out}",
+            "run.steps=6",
+            "run.log_every=1",
+            "run.save_every=2",
+            "run.precision=fp32",
+            f"model.base={golden / 'base'}",
+            "model.recipe=crop56",
+            f"data.crops={crops}",
+            "data.eval_fraction=0.25",
+            "optimizer.batch_size=8",
+            "optimizer.micro_batch_size=4",
+            "optimizer.learning_rate=0.001",
+        ]
+        return TrainingConfig.from_yaml(None, [*given, *overrides])
+
+    return make

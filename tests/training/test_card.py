@@ -1,0 +1,51 @@
+"""The model card: what the configuration says stands there, and nothing else."""
+
+import pytest
+import yaml
+
+from relsim.training.loop import train
+
+
+@pytest.fixture
+def card(settings, tmp_path):
+    """`card(*overrides)`: the card of the last checkpoint of a short run."""
+
+    def make(*overrides):
+        outcome = train(settings(tmp_path / "mine", "run.steps=2", *overrides))
+        return (outcome.last / "README.md").read_text(), outcome
+
+    return make
+
+
+def header(text):
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def test_a_card_tells_recipe_data_and_figures(card):
+    text, outcome = card("objective.mask_groups=true", "model.train_query_row=true")
+    assert text.startswith("---\n")
+    assert header(text)["library_name"] == "relsim"
+    assert header(text)["tags"] == ["peft", "lora", "relational-similarity"]
+    assert "# mine: metric checkpoint after 2 steps" in text
+    assert "rank 16, alpha 32, dropout 0.05) on q_proj, v_proj; the base model is frozen; the query row" in text
+    assert "18 for training, 6 held out, crop56" in text or "held out, crop56" in text
+    assert "InfoNCE, image to text, temperature 0.07, texts of the same group masked" in text
+    for name, value in outcome.metrics.items():
+        assert f"| {name}: " in text
+        assert f"| {value:.4f} |" in text
+    for part in ("How to load it", "How it was trained", "How good it is", "Limits", "Licence"):
+        assert f"\n## {part}\n" in text
+
+
+def test_a_card_of_a_captioner_says_so(card):
+    text, _ = card("objective.task=caption", "model.tune=all", "data.eval_fraction=0")
+    assert header(text)["pipeline_tag"] == "image-to-text"
+    assert "Captioner.load" in text
+    assert "all weights of the language model; the vision tower is frozen" in text
+    assert "Nothing was held out" in text
+    assert "InfoNCE" not in text
+
+
+def test_no_local_path_is_named_as_the_base_of_the_hub(card, golden):
+    text, _ = card()
+    assert "base_model" not in header(text)

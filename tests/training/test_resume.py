@@ -1,0 +1,143 @@
+"""Going on after an end by force: the same weights, bit for bit, and the same record."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from relsim.errors import TrainingError
+from relsim.training.loop import train
+from relsim.training.state import State, load_state, save_state
+from relsim.training.tracking import read_log
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from relsim.training import saver
+from relsim.training.config import TrainingConfig
+from relsim.training.loop import train
+config, moment, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+real = saver.save_state
+def save_state(folder, state):
+    if moment == "saving" and state.step == step:
+        die()
+    return real(folder, state)
+saver.save_state = save_state
+def watch(line):
+    if moment == "learning" and line["step"] == step and "loss" in line:
+        die()
+train(TrainingConfig.from_yaml(config), watcher=watch)
+"""
+TIMES = ("seconds", "samples_per_second")
+
+
+def final(out):
+    """Tensors of the last state, and the record without its times."""
+    (path,) = out.glob("state-*")
+    lines = [
+        {name: value for name, value in line.items() if name not in TIMES} for line in read_log(out / "train.jsonl")
+    ]
+    return load_state(path), lines
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(settings, tmp_path_factory):
+    """A run with dropout that nobody disturbed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    outcome = train(settings(out, "run.threads=1", "run.log_every=2"))
+    return outcome, *final(out)
+
+
+@pytest.mark.parametrize(("moment", "step"), [("learning", 4), ("saving", 4), ("learning", 2)])
+def test_a_killed_run_goes_on_to_the_same_weights(settings, uninterrupted, tmp_path, moment, step):
+    """Killed before its first state, between two, and between a checkpoint and its state."""
+    out = tmp_path / "run"
+    config = settings(out, "run.threads=1", "run.log_every=2")
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path / "config.yaml", moment, str(step)], capture_output=True, check=False
+    )
+    assert done.returncode == -9, done.stderr.decode()
+    assert not (out / "checkpoints" / "step-00000006").exists()
+    outcome = train(config, resume=True)
+    whole, state, lines = uninterrupted
+    ours, our_lines = final(out)
+    assert ours.tensors.keys() == state.tensors.keys()
+    assert all(torch.equal(ours.tensors[name], state.tensors[name]) for name in state.tensors)
+    assert our_lines == lines
+    for link in ("last", "best"):
+        for name in ("adapter_model.safetensors", "projection.safetensors"):
+            assert (outcome.out / link / name).read_bytes() == (whole.out / link / name).read_bytes()
+
+
+def test_a_finished_run_has_nothing_left_to_do(settings, tmp_path):
+    config = settings(tmp_path / "run", "run.steps=2")
+    train(config)
+    weights = (tmp_path / "run" / "last" / "adapter_model.safetensors").read_bytes()
+    outcome = train(config, resume=True)
+    assert (outcome.last / "adapter_model.safetensors").read_bytes() == weights
+    assert len(read_log(tmp_path / "run" / "train.jsonl")) == 3
+
+
+def test_other_settings_are_refused_by_name(settings, tmp_path):
+    out = tmp_path / "run"
+    train(settings(out, "run.steps=2"))
+    before = (out / "config.yaml").read_text()
+    for key, value in (("optimizer.learning_rate", "0.5"), ("model.lora.r", "4"), ("objective.temperature", "0.1")):
+        with pytest.raises(TrainingError, match=rf"^{key} is {value}, the saved state was trained with"):
+            train(settings(out, "run.steps=2", f"{key}={value}"), resume=True)
+    assert (out / "config.yaml").read_text() == before
+
+
+def test_settings_that_change_no_weight_may_differ(settings, tmp_path):
+    out = tmp_path / "run"
+    train(settings(out, "run.steps=2"))
+    train(settings(out, "run.steps=2", "run.log_every=7", "run.keep=5", "optimizer.micro_batch_size=2"), resume=True)
+
+
+def test_other_pictures_are_refused(settings, crops, tmp_path):
+    import shutil
+
+    from relsim.training.crops import CropStore, CropWriter
+
+    mine = shutil.copytree(crops, tmp_path / "crops")
+    config = settings(tmp_path / "run", "run.steps=2", f"data.crops={mine}")
+    train(config)
+    store = CropStore.open(mine)
+    with CropWriter(mine, store.recipe) as writer:
+        for image_id, captions, square in zip(
+            store.image_ids, store.captions, store.read(range(len(store))), strict=True
+        ):
+            writer.append(square, f"another {image_id}", captions)
+        writer.publish()
+    with pytest.raises(TrainingError, match=r"^the pictures is|^the pictures"):
+        train(config, resume=True)
+
+
+def test_a_damaged_state_is_refused(settings, tmp_path):
+    config = settings(tmp_path / "run", "run.steps=2")
+    train(config)
+    (path,) = (tmp_path / "run").glob("state-*")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match=r"state-00000002\.safetensors cannot be read"):
+        train(config, resume=True)
+
+
+def test_a_state_comes_back_as_it_was(tmp_path):
+    state = State(
+        step=7,
+        config={"run": {"seed": 1}},
+        facts={"the pictures": "3"},
+        tensors={"master.0": torch.arange(5.0), "step.0": torch.tensor(7.0)},
+        best={"metric": "mrr", "value": 0.1 + 0.2, "step": 4},
+        logged={"sums": [0.1, 1e-30, 3.0, 4.0], "since": 2},
+    )
+    back = load_state(save_state(tmp_path, state))
+    assert json.dumps([back.best, back.logged]) == json.dumps([state.best, state.logged])
+    assert (back.step, back.config, back.facts) == (state.step, state.config, state.facts)
+    assert all(torch.equal(back.tensors[name], tensor) for name, tensor in state.tensors.items())
+    assert [path.name for path in tmp_path.iterdir()] == ["state-00000007.safetensors"]
