@@ -76,7 +76,7 @@ $(VENV)/.offline: pyproject.toml constraints.txt | $(BUILD)/.wheel
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BUILD)/.wheel
-	$(PIP) install --quiet -c constraints.txt "$(WHEEL)[offline,dev]"
+	$(PIP) install --quiet -c constraints.txt "$(WHEEL)[offline,train,dev]"
 	touch $@ $(VENV)/.offline
 
 $(VENV)/.installed: $(BUILD)/.wheel

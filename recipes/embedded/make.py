@@ -1,0 +1,71 @@
+"""Make the embedded checkpoints, stage by stage; each stage is a command that can be run again.
+
+    python recipes/embedded/make.py pictures       draw the training pictures                       about 10 minutes
+    python recipes/embedded/make.py base           a base VLM from nothing                          about 35 minutes
+    python recipes/embedded/make.py mini           relsim-mini                                      about 30 minutes
+    python recipes/embedded/make.py mini-lora      the published recipe, for comparison             about 10 minutes
+    python recipes/embedded/make.py attributes     relsim-mini-attributes                           about 15 minutes
+    python recipes/embedded/make.py captioner      the anonymous captioner                          about 10 minutes
+    python recipes/embedded/make.py pack           null distributions; into the package             about a minute
+    python recipes/embedded/make.py all            all of these, in order
+
+Times are those of two cores. Everything is written under --work (default: .embedded); a stage that was stopped goes on
+where it was. `--quick` makes all of it in miniature, to see that the recipe runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import network
+import pack
+import pictures
+
+from relsim.training.config import TrainingConfig
+from relsim.training.loop import train
+import json
+
+HERE = Path(__file__).parent
+RUNS = ("base", "mini", "mini-lora", "attributes", "captioner")
+QUICK = ("run.steps=4", "run.save_every=4", "run.eval_every=4", "optimizer.batch_size=32", "optimizer.warmup_steps=1")
+
+
+def run(stage: str, overrides: list[str]) -> None:
+    """Train one of `RUNS` by its YAML file; paths in it are relative to the working folder."""
+    config = TrainingConfig.from_yaml(HERE / f"{stage}.yaml", overrides)
+    train(config, resume=True, watcher=lambda line: print(json.dumps({k: round(v, 4) for k, v in line.items()}), flush=True))
+
+
+def main() -> None:
+    """Run the stages that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stages", nargs="+", choices=("pictures", *RUNS, "pack", "all"))
+    parser.add_argument("--work", type=Path, default=Path(".embedded"))
+    parser.add_argument("--scenes", type=int, default=120_000)
+    parser.add_argument("--portraits", type=int, default=30_000)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    stages = ("pictures", *RUNS, "pack") if "all" in arguments.stages else arguments.stages
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    scenes, portraits = (400, 100) if arguments.quick else (arguments.scenes, arguments.portraits)
+    import os
+
+    os.chdir(arguments.work)
+    for stage in stages:
+        print(f"== {stage}", flush=True)
+        if stage == "pictures":
+            pictures.draw_pictures(Path("pictures"), relations=scenes, portraits=portraits, side=network.SIDE)
+            network.write_base(Path("runs/untrained"))
+        elif stage == "pack":
+            pack.pack(Path("runs"))
+        else:
+            run(stage, [*(QUICK if arguments.quick else ()), *arguments.overrides])
+
+
+if __name__ == "__main__":
+    main()

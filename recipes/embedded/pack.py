@@ -1,0 +1,62 @@
+"""From finished runs to the package: null distributions, the names that the package knows, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+import relsim.models.embedded
+from relsim.metric import relsim as load_metric
+from relsim.vectors.calibration import null_distribution
+from relsim.world.looks import Split
+from relsim.world.scenes import draw, scenes
+
+PACKED = {
+    "base": "relsim-mini-base",
+    "mini": "relsim-mini",
+    "attributes": "relsim-mini-attributes",
+    "captioner": "relsim-mini-captioner",
+}
+LARGEST = 24_000_000
+"""Bytes that all embedded checkpoints may take together."""
+NULL_SCENES, NULL_SEED, SIZE = 3_000, 5, 224
+
+
+def pack(runs: Path, target: Path = Path(relsim.models.embedded.__file__).parent) -> None:
+    """Put the last checkpoints of `runs` under `target`; raises `ValueError` if they are larger than `LARGEST`."""
+    for run, name in PACKED.items():
+        source, folder = (runs / run / "last").resolve(), target / name
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(source, folder)
+        (folder / "projection_and_config.pt").unlink(missing_ok=True)
+        _name_the_base(folder)
+    _calibrate(target, [name for run, name in PACKED.items() if run in ("mini", "attributes")])
+    size = sum(path.stat().st_size for name in PACKED.values() for path in (target / name).rglob("*"))
+    print(f"embedded checkpoints: {size:,} bytes")
+    if size > LARGEST:
+        raise ValueError(f"the embedded checkpoints take {size:,} bytes; at most {LARGEST:,} may ship")
+
+
+def _name_the_base(folder: Path) -> None:
+    path = folder / "adapter_config.json"
+    if path.exists():
+        config = json.loads(path.read_text())
+        config["base_model_name_or_path"] = PACKED["base"]
+        path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _calibrate(target: Path, names: list[str]) -> None:
+    """Scores of pairs of unrelated scenes: other relations, and whatever looks chance gives them."""
+    rows = list(islice(scenes(Split.OBJECTS, NULL_SEED), NULL_SCENES))
+    images = [draw(scene, SIZE).image for scene in rows]
+    for name in names:
+        model, _ = load_metric(checkpoint_dir=target / name)
+        vectors = np.concatenate([model.embed(images[i : i + 100]).numpy() for i in range(0, len(images), 100)])
+        path = target / name / "relsim.json"
+        about = json.loads(path.read_text())
+        about["null_distribution"] = null_distribution(vectors, [scene.relation for scene in rows], seed=NULL_SEED)
+        path.write_text(json.dumps(about, indent=2) + "\n")
