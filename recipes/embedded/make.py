@@ -16,17 +16,18 @@ where it was. `--quick` makes all of it in miniature, to see that the recipe run
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import network
 import pack
 import pictures
-
 from relsim.training.config import TrainingConfig
 from relsim.training.loop import train
-import json
 
 HERE = Path(__file__).parent
 RUNS = ("base", "mini", "mini-lora", "attributes", "captioner")
@@ -36,7 +37,11 @@ QUICK = ("run.steps=4", "run.save_every=4", "run.eval_every=4", "optimizer.batch
 def run(stage: str, overrides: list[str]) -> None:
     """Train one of `RUNS` by its YAML file; paths in it are relative to the working folder."""
     config = TrainingConfig.from_yaml(HERE / f"{stage}.yaml", overrides)
-    train(config, resume=True, watcher=lambda line: print(json.dumps({k: round(v, 4) for k, v in line.items()}), flush=True))
+    train(config, resume=True, watcher=_show)
+
+
+def _show(line: Mapping[str, float]) -> None:
+    print(json.dumps({name: round(value, 4) for name, value in line.items()}), flush=True)
 
 
 def main() -> None:
@@ -53,8 +58,6 @@ def main() -> None:
     stages = ("pictures", *RUNS, "pack") if "all" in arguments.stages else arguments.stages
     arguments.work.mkdir(parents=True, exist_ok=True)
     scenes, portraits = (400, 100) if arguments.quick else (arguments.scenes, arguments.portraits)
-    import os
-
     os.chdir(arguments.work)
     for stage in stages:
         print(f"== {stage}", flush=True)

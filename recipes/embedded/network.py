@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from relsim.world.descriptions import Sight, describe
 from relsim.world.canvas import BACKGROUNDS, STYLES
+from relsim.world.descriptions import Sight, describe
 from relsim.world.objects import OBJECTS
 from relsim.world.palettes import PALETTES
 from relsim.world.relations import PORTRAIT, RELATIONS

@@ -89,7 +89,5 @@ def _draw(task: tuple[list[Scene], int]) -> list[Picture]:
     for scene in chunk:
         drawing = draw(scene, side)
         square = np.asarray(drawing.image)
-        pictures.append(
-            Picture(scene.image_id, scene.relation, square, scene.captions[:-1], drawing.descriptions)
-        )
+        pictures.append(Picture(scene.image_id, scene.relation, square, scene.captions[:-1], drawing.descriptions))
     return pictures
