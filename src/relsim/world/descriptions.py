@@ -7,20 +7,12 @@ from dataclasses import dataclass
 
 from relsim.world.objects import OBJECTS
 
-_GROUNDS = {
-    "plain": "plain {paper} ground",
-    "shaded": "shaded {paper} ground",
-    "striped": "striped {paper} ground",
-    "ruled": "ruled {paper} ground",
-    "dotted": "dotted {paper} ground",
-    "blotched": "blotched {paper} ground",
-}
-_STYLES = {
-    "flat": "flat drawing",
-    "outline": "line drawing",
-    "hatched": "hatched drawing",
-    "soft": "shaded drawing",
-}
+NAMED = 3
+"""Things that a description names at most."""
+
+STYLE_WORDS = {"flat": "flat", "outline": "line", "hatched": "hatched", "soft": "shaded"}
+"""What kind of drawing each style is called."""
+
 _FORMS = (
     "{things} on a {ground}, {style}",
     "A {style} of {things} on a {ground}",
@@ -33,7 +25,7 @@ class Sight:
     """What can be seen: (kind, colour word, how many), the largest area first; ground and style by name."""
 
     things: tuple[tuple[str, str, int], ...]
-    paper: str
+    paper: str  # a colour word
     background: str
     style: str
     seed: int = 0
@@ -41,11 +33,10 @@ class Sight:
 
 def describe(sight: Sight) -> tuple[str, ...]:
     """Descriptive captions of a sight; which form comes first is left to its seed."""
-    things = _listed([_named(*thing) for thing in sight.things[:3]]) or "nothing"
     words = {
-        "things": things,
-        "ground": _GROUNDS[sight.background].format(paper=sight.paper),
-        "style": _STYLES[sight.style],
+        "things": _listed([_named(*thing) for thing in sight.things[:NAMED]]) or "nothing",
+        "ground": f"{sight.background} {sight.paper} ground",
+        "style": f"{STYLE_WORDS[sight.style]} drawing",
     }
     texts = [form.format(**words) for form in _FORMS]
     first = sight.seed % len(texts)
@@ -59,7 +50,7 @@ def name_query(kind: str, colour: str) -> str:
 
 def _named(kind: str, colour: str, count: int) -> str:
     if count > 1:
-        return f"{colour} {OBJECTS[kind].plural}"
+        return name_query(kind, colour)
     return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {kind}"
 
 

@@ -1,8 +1,11 @@
-"""What a scene looks like, apart from what it relates: objects, palette, background, style, fullness, viewpoint."""
+"""What a scene looks like, apart from what it relates: objects, palette, background, style, fullness, viewpoint.
+
+A `Split` says which parts of the world a look may be made of.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
@@ -15,10 +18,13 @@ from relsim.world.palettes import HELD_OUT_PALETTES, PALETTES
 from relsim.world.relations import HELD_OUT_RELATIONS, RELATIONS
 
 HELD_OUT_STYLES = ("hatched",)
+"""Styles in which no training scene is drawn."""
+
 HELD_OUT_OBJECTS = tuple(sorted(OBJECTS)[2::3])
 """Kinds that no training scene shows: every third by name."""
 
 CAST = 3
+"""Kinds in a look."""
 
 
 class Split(str, Enum):
@@ -29,6 +35,11 @@ class Split(str, Enum):
     OBJECTS = "held-out-objects"  # kinds and palettes never trained
     RELATIONS = "held-out-relations"  # relations never trained, shown by kinds and palettes never trained
     STYLES = "held-out-styles"  # styles never trained
+
+    @property
+    def number(self) -> int:
+        """Its place among the splits; part of the seed of all that is drawn from it."""
+        return list(Split).index(self)
 
     @property
     def relations(self) -> tuple[str, ...]:
@@ -55,7 +66,7 @@ class Split(str, Enum):
         return self in (Split.OBJECTS, Split.RELATIONS)
 
 
-def without(names: Sequence[str] | Any, held_out: Sequence[str]) -> tuple[str, ...]:
+def without(names: Iterable[str], held_out: Sequence[str]) -> tuple[str, ...]:
     """The names that are not held out, in order."""
     return tuple(name for name in names if name not in held_out)
 
@@ -77,6 +88,12 @@ class Look:
         """Plain values."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Look:
+        """The look whose `as_json` gave these values, be it through a file. Raises `KeyError` or `TypeError`."""
+        kinds, colours, view = tuple(values["kinds"]), tuple(values["colours"]), View(**values["view"])
+        return cls(**{**values, "kinds": kinds, "colours": colours, "view": view})
+
 
 def draw_look(split: Split, rng: np.random.Generator, *, unlike: Look | None = None) -> Look:
     """A random look; `unlike` shares none of its kinds, palette, background and, where there are several, styles."""
@@ -96,7 +113,7 @@ def draw_look(split: Split, rng: np.random.Generator, *, unlike: Look | None = N
         style=styles[int(rng.integers(len(styles)))],
         amount=float(rng.random()),
         view=View(
-            turn=float(rng.uniform(-1, 1)),
+            turn=float(rng.uniform(-1, 1)),  # a share of what the relation bears
             scale=float(rng.uniform(0.84, 1.0)),
             tilt=float(rng.uniform(0.88, 1.0)),
             x=float(rng.uniform(-0.05, 0.05)),

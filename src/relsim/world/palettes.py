@@ -1,4 +1,4 @@
-"""Sixteen palettes: a background and five named colours each, from a fixed vocabulary of fourteen colour words.
+"""Sixteen palettes: a background and five named colours each, from a fixed vocabulary of thirteen colour words.
 
 Shades of one word differ between palettes, so that naming a colour is not reading off a number. Every foreground
 colour stands out from the background of its palette.
@@ -71,8 +71,8 @@ _ALL = (
              "green 4A7F2E"),
     _palette("lagoon", "teal CDEBE6", "black 10312F", "teal 10857F", "pink DA4F86", "orange E87724", "purple 6A479E",
              "brown 7C5129"),
-    _palette("midnight", "blue 17264D", "white EEF1F8", "white F1F2F6", "yellow F5C93C", "orange F2914A", "green 62BE86",
-             "pink EE86B4"),
+    _palette("midnight", "blue 17264D", "white EEF1F8", "white F1F2F6", "yellow F5C93C", "orange F2914A",
+             "green 62BE86", "pink EE86B4"),
 )  # fmt: skip
 
 PALETTES: Mapping[str, Palette] = MappingProxyType({palette.name: palette for palette in _ALL})
@@ -84,6 +84,5 @@ HELD_OUT_PALETTES = ("harbour", "night", "orchard", "lagoon")
 
 def blend(first: RGB, second: RGB, share: float) -> RGB:
     """`first` with `share` of `second` mixed in, 0 to 1."""
-    mixed = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
-    red, green, blue = mixed
-    return red, green, blue
+    (r, g, b), (red, green, blue) = first, second
+    return round(r + (red - r) * share), round(g + (green - g) * share), round(b + (blue - b) * share)

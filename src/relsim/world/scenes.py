@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from relsim.errors import SourceError
 from relsim.world.canvas import Canvas
 from relsim.world.descriptions import Sight, describe
 from relsim.world.looks import Look, Split, draw_look
@@ -127,7 +128,7 @@ def scenes(split: Split, seed: int, start: int = 0) -> Iterator[Scene]:
     """The endless, fixed row of a split's scenes for a seed; relations take turns. Each scene has its own generator."""
     names, index = split.relations, start
     while True:
-        rng = np.random.default_rng([seed, _split_number(split), index])
+        rng = np.random.default_rng([seed, split.number, index])
         yield draw_scene(split, rng, relation=names[index % len(names)])
         index += 1
 
@@ -147,26 +148,27 @@ def disguised(scene: Scene, rng: np.random.Generator, relation: str | None = Non
     return _staged(name, scene.look, scene.split, rng)
 
 
+def scene_from_record(record: Mapping[str, Any]) -> Scene:
+    """The scene that a manifest row describes; drawing it gives the row's picture.
+
+    Raises `SourceError` for a row that no scene of this version of the world has.
+    """
+    name = record.get("image_hash")
+    try:
+        look, split = Look.from_json(record["attributes"]), Split(record["split"])
+        scene = Scene(record["relation"], record["layout"], look, record["seed"], split)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SourceError(
+            f"the row {name} describes no drawn scene ({error!r}); rows that do are in the manifest of a drawn gallery"
+        ) from error
+    if scene.image_id != name:
+        raise SourceError(
+            f"the row {name} has been altered or is not of {WORLD}: its scene would be {scene.image_id}; "
+            "draw the gallery again with this version"
+        )
+    return scene
+
+
 def _staged(relation: str, look: Look, split: Split, rng: np.random.Generator) -> Scene:
     layout = int(rng.integers(len(relation_named(relation).layouts)))
     return Scene(relation, layout, look, int(rng.integers(2**31)), split)
-
-
-def _split_number(split: Split) -> int:
-    return list(Split).index(split)
-
-
-def scene_from_record(record: Mapping[str, Any]) -> Scene:
-    """The scene that a manifest row describes; drawing it gives the row's picture."""
-    from relsim.world.canvas import View
-
-    given = dict(record["attributes"])
-    look = Look(
-        **{
-            **given,
-            "kinds": tuple(given["kinds"]),
-            "colours": tuple(given["colours"]),
-            "view": View(**given["view"]),
-        }
-    )
-    return Scene(record["relation"], record["layout"], look, record["seed"], Split(record["split"]))

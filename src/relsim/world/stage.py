@@ -14,8 +14,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from relsim.world.canvas import Canvas, Points
-from relsim.world.objects import ObjectKind
+from relsim.world.objects import INK, MAIN, PAPER, ObjectKind
 from relsim.world.palettes import RGB, Colour, blend
+
+DETAIL: RGB = (34, 34, 40)
+"""Dark details of objects, on every palette."""
+
+HIGHLIGHT: RGB = (250, 248, 242)
+"""Light details of objects, on every palette."""
+
+_DARK_PAPER = 380
+"""Paper whose red, green and blue add up to less than this is dark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +51,9 @@ class Stage:
     ) -> None:
         self.canvas, self.cast, self.spare, self.rng = canvas, tuple(cast), tuple(spare), rng
         self._amount = amount
-        self.shown: Counter[tuple[str, str]] = Counter()  # (kind, colour word): how many
-        self.area: dict[tuple[str, str], float] = defaultdict(float)  # the same: square frame units, so far as boxes tell
+        # By (kind, colour word): how many, and the area of their boxes together in square frame units.
+        self.shown: Counter[tuple[str, str]] = Counter()
+        self.area: dict[tuple[str, str], float] = defaultdict(float)
 
     @property
     def ink(self) -> RGB:
@@ -88,19 +98,19 @@ class Stage:
 
         `fade` lets the paper through; `silhouette` paints all of it in one colour.
         """
-        place = _placement(x, y, size, turn, mirror, stretch)
+        place = _placement(x, y, size, turn, mirror=mirror, stretch=stretch)
         if silhouette is None:
             self.shown[actor.kind.name, actor.colour.word] += 1
             self.area[actor.kind.name, actor.colour.word] += size * size
         tones = (silhouette,) * 4 if silhouette is not None else self._tones(actor.colour.rgb, fade)
         for part in actor.kind.parts:
             points = part.points @ place[:2] + place[2]
-            self.canvas.shape(points, tones[part.tone], plain=silhouette is not None or part.tone > 1)
+            self.canvas.shape(points, tones[part.tone], plain=silhouette is not None or part.tone in (INK, PAPER))
 
     def outline_of(self, actor: Actor, x: float, y: float, size: float, *, turn: float = 0.0) -> list[Points]:
-        """The polygons that `put` would fill, for clipping or for scattering things inside a shape."""
+        """The polygons that `put` would fill in the main colour: to clip by, or to scatter things inside."""
         place = _placement(x, y, size, turn, mirror=False, stretch=(1.0, 1.0))
-        return [part.points @ place[:2] + place[2] for part in actor.kind.parts if part.tone == 0]
+        return [part.points @ place[:2] + place[2] for part in actor.kind.parts if part.tone == MAIN]
 
     def shape(self, points: Sequence[tuple[float, float]] | Points, colour: RGB, *, plain: bool = False) -> None:
         """A closed polygon in the scene's style."""
@@ -141,32 +151,28 @@ class Stage:
         colour: RGB | None = None,
     ) -> None:
         """A stroke with a head at `end`; `bend` bows it to its right by that share of its length."""
-        path = curve(start, end, bend)
-        colour = colour or self.ink
+        path, colour = curve(start, end, bend), colour or self.ink
         tip, before = path[-1], path[-3]
         along = (tip - before) / max(float(np.hypot(*(tip - before))), 1e-6)
-        across = np.array([-along[1], along[0]], np.float32)
         neck = tip - along * head
-        self.canvas.path(np.concatenate([path[:-1][_before(path, neck, along)], neck[None]]), colour, width)
-        self.canvas.shape(
-            np.stack([tip, neck + across * head * 0.55, neck - across * head * 0.55]).astype(np.float32),
-            colour,
-            plain=True,
-        )
+        side = np.array([-along[1], along[0]], np.float32) * head * 0.55
+        shaft = path[:-1][(path[:-1] - neck) @ along < 0]
+        self.canvas.path(np.concatenate([shaft, neck[None]]), colour, width)
+        self.canvas.shape(np.stack([tip, neck + side, neck - side]).astype(np.float32), colour, plain=True)
 
     @contextmanager
-    def clipped(self, points: Sequence[tuple[float, float]] | Points) -> Iterator[None]:
-        """What is drawn inside the block shows only within the polygon."""
-        with self.canvas.clipped(np.asarray(points, np.float32)):
+    def clipped(self, *polygons: Sequence[tuple[float, float]] | Points) -> Iterator[None]:
+        """What is drawn inside the block shows only within the union of the polygons."""
+        with self.canvas.clipped(*(np.asarray(points, np.float32) for points in polygons)):
             yield
 
     def _tones(self, colour: RGB, fade: float) -> tuple[RGB, RGB, RGB, RGB]:
-        dark = sum(self.paper) < 380  # on dark paper the second tone is lighter, not darker
-        second = blend(colour, (255, 255, 255) if dark else (20, 20, 30), 0.32)
-        detail: RGB = (34, 34, 40)
-        light: RGB = (250, 248, 242)
-        tones = (colour, second, detail, light)
-        return tones if fade <= 0 else tuple(blend(tone, self.paper, fade) for tone in tones)  # type: ignore[return-value]
+        """Colours of the four tones of a part. On dark paper the second is lighter than the first, not darker."""
+        second = blend(colour, (255, 255, 255) if sum(self.paper) < _DARK_PAPER else (20, 20, 30), 0.32)
+        if fade <= 0:
+            return colour, second, DETAIL, HIGHLIGHT
+        main, second, detail, light = (blend(tone, self.paper, fade) for tone in (colour, second, DETAIL, HIGHLIGHT))
+        return main, second, detail, light
 
 
 def circle(x: float, y: float, radius: float, points: int = 28) -> Points:
@@ -197,15 +203,9 @@ def on_circle(radius: float, degrees: float, x: float = 0.0, y: float = 0.0) -> 
     return x + radius * math.cos(angle), y + radius * math.sin(angle)
 
 
-def _placement(x: float, y: float, size: float, turn: float, mirror: bool, stretch: tuple[float, float]) -> Points:  # noqa: FBT001, PLR0917
+def _placement(x: float, y: float, size: float, turn: float, *, mirror: bool, stretch: tuple[float, float]) -> Points:
     """Rows 0 and 1: the linear part for row vectors; row 2: the shift."""
     angle = math.radians(turn)
     cos, sin = math.cos(angle) * size, math.sin(angle) * size
     across = -stretch[0] if mirror else stretch[0]
     return np.array([[across * cos, across * sin], [-stretch[1] * sin, stretch[1] * cos], [x, y]], np.float32)
-
-
-def _before(path: Points, neck: Points, along: Points) -> Points:
-    """Which points of a path lie behind the neck of its arrow head."""
-    behind: Points = (path[:-1] - neck) @ along < 0
-    return behind

@@ -1,8 +1,8 @@
 """Triplets with known truth: anchor and positive share the relation, the negative does not.
 
     conflict   the positive shares nothing of the anchor's look, the negative all of it
-    aligned    the positive shares the look, the negative does not
-    control    neither shares the look
+    aligned    the positive shares the look, the negative nothing of it
+    control    neither shares anything of the look
 
 A metric of attributes fails conflict and passes aligned; a metric of relations passes all three.
 """
@@ -34,7 +34,7 @@ def scene_triplets(kind: str, split: Split, count: int, seed: int) -> Iterator[S
     """`count` triplets, the same for the same arguments; the anchors' relations take turns."""
     names = split.relations
     for index in range(count):
-        rng = np.random.default_rng([seed, KINDS.index(kind), list(Split).index(split), index])
+        rng = np.random.default_rng([seed, KINDS.index(kind), split.number, index])
         anchor = draw_scene(split, rng, relation=names[index % len(names)])
         negative = disguised(anchor, rng)
         if kind == "conflict":

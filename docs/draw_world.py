@@ -1,0 +1,57 @@
+"""Draw docs/pictures/world.png and docs/pictures/objects.png: every relation and every kind of the drawn world.
+
+The first is reduced to 256 colours, to a third of its bytes.
+"""
+
+# ruff: noqa: INP001 - a script, not a package
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from relsim.world.canvas import STYLES, Canvas, View
+from relsim.world.gallery import contact_sheet
+from relsim.world.looks import HELD_OUT_OBJECTS
+from relsim.world.objects import OBJECTS, ObjectKind
+from relsim.world.palettes import PALETTES
+from relsim.world.stage import Actor, Stage
+
+FOLDER = Path(__file__).with_name("pictures")
+COLUMNS, SIDE, LABEL = 10, 104, 18
+
+
+def main() -> None:
+    """Write both pictures."""
+    FOLDER.mkdir(exist_ok=True)
+    world = contact_sheet(columns=7, size=120).quantize(256, method=Image.Quantize.FASTOCTREE)
+    world.save(FOLDER / "world.png", optimize=True)
+    objects_sheet().save(FOLDER / "objects.png", optimize=True)
+
+
+def objects_sheet() -> Image.Image:
+    """All kinds in alphabetical order, each in a style and palette of its own, with its name; held-out ones starred."""
+    rows = -(-len(OBJECTS) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * (SIDE + 4), rows * (SIDE + LABEL)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, (name, kind) in enumerate(OBJECTS.items()):
+        left, top = number % COLUMNS * (SIDE + 4), number // COLUMNS * (SIDE + LABEL)
+        sheet.paste(portrait(kind, number), (left, top))
+        text = f"{name} *" if name in HELD_OUT_OBJECTS else name
+        pen.text((left + SIDE / 2, top + SIDE + 2), text, fill=(20, 20, 20), anchor="ma")
+    return sheet
+
+
+def portrait(kind: ObjectKind, number: int) -> Image.Image:
+    """One kind, as large as a cell; palettes and styles take turns."""
+    palette = list(PALETTES.values())[number % len(PALETTES)]
+    canvas = Canvas(SIDE, palette, STYLES[number // 3 % len(STYLES)], View())
+    stage = Stage(canvas, (), (), 0.0, np.random.default_rng(number))
+    stage.put(Actor(kind, palette.colours[number % 5]), 0, 0, 1.8)
+    return canvas.finish()
+
+
+if __name__ == "__main__":
+    main()
