@@ -1,12 +1,13 @@
 """Make the embedded checkpoints, stage by stage; each stage is a command that can be run again.
 
-    python recipes/embedded/make.py pictures       draw the training pictures                       about 10 minutes
-    python recipes/embedded/make.py base           a base VLM from nothing                          about 35 minutes
-    python recipes/embedded/make.py mini           relsim-mini                                      about 30 minutes
-    python recipes/embedded/make.py mini-lora      the published recipe, for comparison             about 10 minutes
-    python recipes/embedded/make.py attributes     relsim-mini-attributes                           about 15 minutes
-    python recipes/embedded/make.py captioner      the anonymous captioner                          about 10 minutes
-    python recipes/embedded/make.py pack           null distributions; into the package             about a minute
+    python recipes/embedded/make.py pictures       draw the training pictures                        10 minutes
+    python recipes/embedded/make.py first-words    a VLM begins to describe scenes, from nothing     16 minutes
+    python recipes/embedded/make.py mini           relsim-mini                                       24 minutes
+    python recipes/embedded/make.py base           the base, from what relsim-mini sees              15 minutes
+    python recipes/embedded/make.py attributes     relsim-mini-attributes                            10 minutes
+    python recipes/embedded/make.py captioner      the anonymous captioner                            5 minutes
+    python recipes/embedded/make.py mini-lora      the published recipe, for comparison              10 minutes
+    python recipes/embedded/make.py pack           null distributions; into the package               1 minute
     python recipes/embedded/make.py all            all of these, in order
 
 Times are those of two cores. Everything is written under --work (default: .embedded); a stage that was stopped goes on
@@ -30,7 +31,7 @@ from relsim.training.config import TrainingConfig
 from relsim.training.loop import train
 
 HERE = Path(__file__).parent
-RUNS = ("base", "mini", "mini-lora", "attributes", "captioner")
+RUNS = ("first-words", "mini", "base", "attributes", "captioner", "mini-lora")
 QUICK = ("run.steps=4", "run.save_every=4", "run.eval_every=4", "optimizer.batch_size=32", "optimizer.warmup_steps=1")
 
 
@@ -49,8 +50,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="+", choices=("pictures", *RUNS, "pack", "all"))
     parser.add_argument("--work", type=Path, default=Path(".embedded"))
-    parser.add_argument("--scenes", type=int, default=120_000)
-    parser.add_argument("--portraits", type=int, default=30_000)
+    parser.add_argument("--scenes", type=int, default=100_000)
+    parser.add_argument("--portraits", type=int, default=25_000)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides")
     arguments = parser.parse_args()

@@ -39,6 +39,7 @@ def drafted_folder(folder: Path) -> Iterator[Path]:
     try:
         yield draft
         for path in draft.iterdir():
+            path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors writes for its owner alone
             flush(path)
         flush(draft)
         draft.chmod(0o755)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from relsim.models.checkpoint import read_checkpoint, write_checkpoint
+from relsim.models.checkpoint import read_checkpoint
+from relsim.models.checkpoint_writing import write_checkpoint
 from relsim.models.pixels import normalized
 
 

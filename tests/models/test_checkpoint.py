@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from relsim.models.checkpoint import PROCESSOR_FILES, Checkpoint, read_checkpoint, write_checkpoint
+from relsim.models.checkpoint import PROCESSOR_FILES, Checkpoint, read_checkpoint
+from relsim.models.checkpoint_writing import write_checkpoint
 from relsim.models.pixels import Recipe
 
 RICH = {

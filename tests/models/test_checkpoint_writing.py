@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from relsim.errors import CheckpointError
-from relsim.models.checkpoint import read_checkpoint, write_checkpoint
+from relsim.models.checkpoint import read_checkpoint
+from relsim.models.checkpoint_writing import write_checkpoint
 
 
 def test_writing_over_a_folder_is_refused(published, golden, tmp_path):
@@ -83,15 +84,16 @@ def test_sizes_of_the_full_disks_are_well_chosen(published, golden, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from relsim.models import checkpoint
+from relsim.models import checkpoint_writing
+from relsim.models.checkpoint import read_checkpoint
 golden, target = map(Path, sys.argv[1:])
-real = checkpoint._write_json
+real = checkpoint_writing._write_json
 def stop(path, content):
     if path.name == "relsim.json":
         os.kill(os.getpid(), signal.SIGKILL)
     real(path, content)
-checkpoint._write_json = stop
-checkpoint.write_checkpoint(target, checkpoint.read_checkpoint(golden), golden)
+checkpoint_writing._write_json = stop
+checkpoint_writing.write_checkpoint(target, read_checkpoint(golden), golden)
 """
 
 

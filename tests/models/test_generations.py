@@ -15,7 +15,8 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
 )
 
-from relsim.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from relsim.models.checkpoint import Checkpoint, read_checkpoint
+from relsim.models.checkpoint_writing import write_checkpoint
 from relsim.models.loading import load_query_vlm
 
 VOCABULARY, IMAGE, VIDEO, START, END = 1152, 1036, 1037, 1033, 1034

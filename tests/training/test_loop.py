@@ -2,13 +2,13 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 
 from relsim.errors import TrainingError
 from relsim.models.checkpoint import read_checkpoint
@@ -33,7 +33,7 @@ class Alone:
     process_index: int = 0
     num_processes: int = 1
     is_main_process: bool = True
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
 @pytest.fixture
@@ -76,8 +76,8 @@ def plain_metric_loss(data, network, batch, temperature=0.07, *, both=False):
     texts = torch.from_numpy(TextVectors.of(chosen)[chosen])
     logits = network.embed(torch.cat(batch.patches)) @ texts.T / temperature
     labels = torch.arange(len(chosen))
-    loss = F.cross_entropy(logits, labels)
-    return (loss + F.cross_entropy(logits.T, labels)) / 2 if both else loss
+    loss = cross_entropy(logits, labels)
+    return (loss + cross_entropy(logits.T, labels)) / 2 if both else loss
 
 
 @pytest.mark.parametrize("both", [False, True])
@@ -122,7 +122,7 @@ def test_a_caption_step_is_the_mean_loss_over_answer_tokens_of_the_batch(gradien
                 image_grid_thw=torch.tensor([[1, *network.grid]]),
                 mm_token_type_ids=(ids == prompt.image).long(),
             ).logits[0, -len(answer) - 1 : -1]
-            total += F.cross_entropy(logits, torch.tensor(answer), reduction="sum").item()
+            total += cross_entropy(logits, torch.tensor(answer), reduction="sum").item()
             hits += (logits.argmax(-1) == torch.tensor(answer)).sum().item()
             tokens += len(answer)
     assert sums.tolist() == pytest.approx([total, hits, tokens], rel=1e-5)
@@ -140,13 +140,13 @@ def test_yes_and_no_compete(gradient, golden, crops, tmp_path):
         writer.publish()
     given = ("objective.task=yes_no", "model.prompt=Is it?", f"data.crops={tmp_path / 'labelled'}")
     _, data, network, batch, _, sums = gradient(*given)
-    words = [network.answers.encode([word])[0][0] for word in ("Yes", "No")]
+    words = [int(network.answers.encode([word])[0][0]) for word in ("Yes", "No")]
     with torch.no_grad():
         logits = network.dense.answer_logits(
             network.image_tokens(torch.cat(batch.patches)), network.prompt.prefix, network.prompt.suffix, words
         )
     labels = torch.tensor([0 if data.train.captions[row] == ("Yes",) else 1 for row in batch.rows])
-    assert sums[0].item() == pytest.approx(F.cross_entropy(logits, labels, reduction="sum").item(), rel=1e-5)
+    assert sums[0].item() == pytest.approx(cross_entropy(logits, labels, reduction="sum").item(), rel=1e-5)
     assert sums[2] == 8
 
 
@@ -252,6 +252,15 @@ def test_the_same_run_twice_is_the_same(settings, tmp_path):
         outcome = train(settings(tmp_path / name))
         weights.append((outcome.last / "adapter_model.safetensors").read_bytes())
     assert weights[0] == weights[1]
+
+
+def test_a_run_stopped_on_its_schedule_goes_on_to_the_same_weights(settings, tmp_path):
+    whole = train(settings(tmp_path / "whole"))
+    half = train(settings(tmp_path / "half", f"run.stop_at={whole.steps // 2}"))
+    assert half.steps == whole.steps // 2
+    rest = train(settings(tmp_path / "half"), resume=True)
+    adapter = "adapter_model.safetensors"
+    assert (rest.last / adapter).read_bytes() == (whole.last / adapter).read_bytes()
 
 
 def test_working_in_bf16_follows_fp32(settings, tmp_path):

@@ -41,7 +41,7 @@ def network(settings, tmp_path):
             with torch.no_grad():
                 generator = torch.Generator().manual_seed(3)
                 for master in made.flat.masters:
-                    master += 0.02 * torch.randn(master.shape, generator=generator)
+                    master.add_(0.02 * torch.randn(master.shape, generator=generator))
             made.flat.publish()
         return made
 

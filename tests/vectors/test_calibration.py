@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relsim.errors import CalibrationError
@@ -31,6 +31,7 @@ def test_scores_beyond_the_knots_are_at_the_ends():
     assert [percentile_of(score, null) for score in (-1, 0.25, 0.7500001, 5)] == [0, 0, 100, 100]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=60), st.lists(st.floats(-1.5, 1.5), min_size=2, max_size=20))
 def test_percentiles_never_fall(sample, scores):
     null = distribution_of(sample)
@@ -76,7 +77,8 @@ def test_the_distribution_is_that_of_pairs_with_different_labels():
 
 
 def test_it_is_what_a_checkpoint_stores(golden, tmp_path):
-    from relsim.models.checkpoint import read_checkpoint, write_checkpoint
+    from relsim.models.checkpoint import read_checkpoint
+    from relsim.models.checkpoint_writing import write_checkpoint
 
     null = distribution_of(np.random.default_rng(0).normal(0.2, 0.1, 5_000))
     checkpoint = replace(read_checkpoint(golden / "relsim"), null_distribution=null)

@@ -24,6 +24,8 @@ from relsim.models.base import check_pixels, digest_base, find_base, load_base, 
 from relsim.models.checkpoint import ADAPTER_TENSORS, parse_recipe
 from relsim.models.devices import choose_device, choose_dtype
 from relsim.models.digest import digest_files
+from relsim.models.embedded import embedded_name
+from relsim.models.embedded.photographs import PhotographWatch
 from relsim.models.generation import TOP_K, AnswerDecoder, Sampling
 from relsim.models.hub import resolve_folder
 from relsim.models.lanes import split_in_lanes
@@ -46,12 +48,20 @@ class Captioner:
     """Sentences about pictures. The caption of a picture is the same in every batch, up to rounding."""
 
     def __init__(
-        self, decoder: AnswerDecoder, tokenizer: Any, pixels: PixelConfig, recipe: Recipe, *, fingerprint: Fingerprint
+        self,
+        decoder: AnswerDecoder,
+        tokenizer: Any,
+        pixels: PixelConfig,
+        recipe: Recipe,
+        *,
+        fingerprint: Fingerprint,
+        watch: PhotographWatch | None = None,
     ) -> None:
         self._decoder = decoder
         self._tokenizer = tokenizer
         self.pixels = pixels
         self.recipe = recipe
+        self._watch = watch
         self.fingerprint = fingerprint
         """What a greedy caption depends on: weights, prompt, recipe, precision."""
 
@@ -103,7 +113,9 @@ class Captioner:
             "recipe": chosen.value,
             "precision": str(precision).removeprefix("torch."),
         }
-        return cls(decoder, tokenizer, pixels, chosen, fingerprint=Fingerprint.of(facts))
+        embedded = embedded_name(folder)
+        watch = PhotographWatch(embedded) if embedded else None
+        return cls(decoder, tokenizer, pixels, chosen, fingerprint=Fingerprint.of(facts), watch=watch)
 
     def caption(
         self,
@@ -126,6 +138,8 @@ class Captioner:
 
     def prepare(self, image: Image.Image) -> Patches:
         """Cut an RGB picture into patches by this captioner's recipe. Thread-safe."""
+        if self._watch is not None:
+            self._watch(image)
         return cut(image, self.recipe, self.pixels)
 
     def caption_prepared(self, prepared: Sequence[Patches], sampling: Sampling) -> list[Caption]:

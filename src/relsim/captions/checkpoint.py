@@ -7,7 +7,6 @@ relsim.json                                       ours: `recipe` and `caption_pr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +16,12 @@ from torch import Tensor
 
 from relsim.errors import CheckpointError
 from relsim.models.checkpoint import (
-    ADAPTER_CONFIG,
-    ADAPTER_TENSORS,
-    FORMAT_VERSION,
     METADATA,
     PROJECTION,
     PUBLISHED_PROJECTION,
-    load_tensors,
     parse_recipe,
+    read_adapter,
+    read_metadata,
 )
 from relsim.models.lora import merge_lora
 from relsim.models.pixels import Recipe
@@ -53,11 +50,7 @@ class CaptionerFiles:
 
 def read_captioner(folder: Path) -> CaptionerFiles:
     """Read and check a folder. A checkpoint of the metric, which answers nothing, is refused by `CheckpointError`."""
-    path = folder / METADATA
-    stored = _read_object(path) if path.exists() else {}
-    version = stored.get("format_version", FORMAT_VERSION)
-    if version != FORMAT_VERSION:
-        raise CheckpointError(f"{path} has format version {version}; this relsim reads {FORMAT_VERSION}: update relsim")
+    path, stored = folder / METADATA, read_metadata(folder)
     if "caption_prompt" not in stored and any((folder / name).exists() for name in (PROJECTION, PUBLISHED_PROJECTION)):
         raise CheckpointError(
             f"{folder} is a checkpoint of the metric and writes no captions; the published captioner is "
@@ -67,7 +60,7 @@ def read_captioner(folder: Path) -> CaptionerFiles:
     if not isinstance(prompt, str) or not prompt:
         raise CheckpointError(f"{path} has caption_prompt {prompt!r}; it must be the text of the prompt")
     recipe = parse_recipe(stored.get("recipe", Recipe.SQUASH448.value), source=str(path))
-    return CaptionerFiles(recipe, prompt, *_read_adapter(folder))
+    return CaptionerFiles(recipe, prompt, *read_adapter(folder))
 
 
 def merge_adapter(network: Any, files: CaptionerFiles) -> None:
@@ -94,24 +87,3 @@ def stop_tokens(network: Any, tokenizer: Any, folder: Path) -> set[int]:
 def tokenizer_folder(folder: Path, base: Path) -> Path:
     """Where the tokenizer is: beside the captioner, or with its base."""
     return folder if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")) else base
-
-
-def _read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    config, tensors = folder / ADAPTER_CONFIG, folder / ADAPTER_TENSORS
-    if config.exists() and tensors.exists():
-        return _read_object(config), load_tensors(tensors)
-    if config.exists() or tensors.exists():
-        raise CheckpointError(f"{tensors if config.exists() else config} is missing beside the rest of the adapter")
-    if not (folder / "config.json").exists():
-        raise CheckpointError(f"{folder} holds neither an adapter ({ADAPTER_CONFIG}) nor a model (config.json)")
-    return {}, {}
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} must hold one JSON object")
-    return content

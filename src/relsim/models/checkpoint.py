@@ -1,4 +1,4 @@
-"""Checkpoint folders: the one reader and the one writer. Files only; `query_vlm.py` makes a network of them.
+"""Checkpoint folders: the one reader, files only; `checkpoint_writing.py` writes, `loading.py` makes a network of them.
 
 The published layout, read and written:
 
@@ -17,23 +17,18 @@ docs/formats.md.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from relsim.errors import CheckpointError
-from relsim.files import drafted_folder
 from relsim.models.pixels import KNOWN_RECIPES, Recipe
 
 FORMAT_VERSION = 1
@@ -79,16 +74,11 @@ class Checkpoint:
 
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Read and check a folder. Raises `CheckpointError` naming the file or tensor at fault."""
-    metadata = _read_json(folder / METADATA) if (folder / METADATA).exists() else {}
-    version = metadata.get("format_version", FORMAT_VERSION)
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{folder / METADATA} has format version {version}; this relsim reads {FORMAT_VERSION}: update relsim"
-        )
+    metadata = read_metadata(folder)
     published = _read_published_projection(folder / PUBLISHED_PROJECTION)
     weight, bias = _read_projection(folder, published)
     query = _query_token_id(folder, metadata, published)
-    config, adapter = _read_adapter(folder)
+    config, adapter = read_adapter(folder)
     return Checkpoint(
         projection_weight=weight,
         projection_bias=bias,
@@ -97,76 +87,51 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         adapter=adapter,
         recipe=parse_recipe(metadata.get("recipe", Recipe.NATIVE.value), source=str(folder / METADATA)),
         query_token=_query_token(metadata, folder),
-        training=metadata.get("training") or _training_record(published),
+        training=metadata.get("training") or published_record(published),
         null_distribution=_null_distribution(metadata.get("null_distribution"), folder),
     )
 
 
-def write_checkpoint(
-    folder: Path, checkpoint: Checkpoint, processor: Path, *, texts: Mapping[str, str] | None = None
-) -> None:
-    """Write a folder in both layouts, with the processor files of the folder `processor`; all of it or nothing.
-
-    An existing `folder` is refused. `checkpoint.adapter` must not be empty. `texts` are further files by name, such as
-    README.md.
-    """
-    if not checkpoint.adapter:
-        raise CheckpointError("a checkpoint without an adapter has no published layout")
-    with _new_folder(folder, processor, texts) as draft:
-        _write_adapter(draft, checkpoint.adapter_config, checkpoint.adapter)
-        weight, bias = _write_projection(draft, checkpoint)
-        published = {
-            "projection": OrderedDict(weight=weight, bias=bias),
-            "query_token_id": checkpoint.query_token_id,
-            **_training_record(checkpoint.training),
-        }
-        torch.save(published, draft / PUBLISHED_PROJECTION)
-        _write_json(draft / METADATA, _metadata(checkpoint))
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """The content of `relsim.json`, empty where there is none. Raises `CheckpointError`, also for another version."""
+    path = folder / METADATA
+    metadata = read_json(path) if path.exists() else {}
+    version = metadata.get("format_version", FORMAT_VERSION)
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{path} has format version {version}; this relsim reads {FORMAT_VERSION}: update relsim")
+    return metadata
 
 
-def write_whole_model(
-    folder: Path,
-    model: Any,
-    processor: Path,
-    *,
-    dtype: torch.dtype,
-    about: Checkpoint | Mapping[str, Any],
-    texts: Mapping[str, str] | None = None,
-) -> None:
-    """Write a transformers `model` as a folder of its own, its weights in `dtype`; all of it or nothing.
-
-    `about` is a checkpoint, whose projection and query token are written beside the weights, or for a model without
-    them the content of `relsim.json`. For `processor` and `texts` see `write_checkpoint`.
-    """
-    from relsim.models.quiet import quiet_loading
-
-    with _new_folder(folder, processor, texts) as draft:
-        tensors = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
-        with quiet_loading():
-            model.save_pretrained(draft, state_dict=tensors)
-        config = _read_json(draft / "config.json")
-        for part in (config, *(value for value in config.values() if isinstance(value, dict))):
-            if "dtype" in part:
-                part["dtype"] = str(dtype).removeprefix("torch.")
-        _write_json(draft / "config.json", config)
-        if isinstance(about, Checkpoint):
-            _write_projection(draft, about)
-        _write_json(draft / METADATA, _metadata(about) if isinstance(about, Checkpoint) else about)
+def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Settings and tensors of the adapter, empty for a folder that holds a whole model. Raises `CheckpointError`."""
+    config, tensors = folder / ADAPTER_CONFIG, folder / ADAPTER_TENSORS
+    if config.exists() and tensors.exists():
+        return read_json(config), load_tensors(tensors)
+    if config.exists() or tensors.exists():
+        missing = tensors if config.exists() else config
+        raise CheckpointError(f"{missing} is missing beside the rest of the adapter")
+    if not (folder / "config.json").exists():
+        raise CheckpointError(f"{folder} holds neither an adapter ({ADAPTER_CONFIG}) nor a model (config.json)")
+    return {}, {}
 
 
-def write_adapter(
-    folder: Path,
-    config: Mapping[str, Any],
-    adapter: Mapping[str, Tensor],
-    processor: Path,
-    *,
-    about: Mapping[str, Any],
-    texts: Mapping[str, str] | None = None,
-) -> None:
-    """Write an adapter that needs no projection, such as a captioner's, with `about` as `relsim.json`."""
-    with _new_folder(folder, processor, texts) as draft:
-        _write_adapter(draft, config, adapter)
-        _write_json(draft / METADATA, about)
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file. Raises `CheckpointError`."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises `CheckpointError`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} must hold one JSON object")
+    return content
 
 
 def parse_recipe(name: str, source: str) -> Recipe:
@@ -177,47 +142,9 @@ def parse_recipe(name: str, source: str) -> Recipe:
         raise CheckpointError(f"{source} names the recipe {name!r}; {KNOWN_RECIPES}") from None
 
 
-@contextlib.contextmanager
-def _new_folder(folder: Path, processor: Path, texts: Mapping[str, str] | None) -> Iterator[Path]:
-    """A draft of `folder` with processor files and texts in it."""
-    if folder.exists():
-        raise CheckpointError(f"{folder} exists already; choose another name or remove it first")
-    if not any((processor / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-        raise CheckpointError(f"{processor} holds no tokenizer; without one the checkpoint could not be loaded")
-    try:
-        with drafted_folder(folder) as draft:
-            for name in PROCESSOR_FILES:
-                if (processor / name).is_file():
-                    shutil.copyfile(processor / name, draft / name)
-            for name, text in (texts or {}).items():
-                (draft / name).write_text(text, encoding="utf-8")
-            yield draft
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} could not be written: {error}") from error
-
-
-def _write_adapter(draft: Path, config: Mapping[str, Any], adapter: Mapping[str, Tensor]) -> None:
-    _write_json(draft / ADAPTER_CONFIG, config)
-    save_file(
-        {name: _own(tensor) for name, tensor in adapter.items()}, draft / ADAPTER_TENSORS, metadata={"format": "pt"}
-    )
-
-
-def _write_projection(draft: Path, checkpoint: Checkpoint) -> tuple[Tensor, Tensor]:
-    weight, bias = _own(checkpoint.projection_weight), _own(checkpoint.projection_bias)
-    save_file({"weight": weight, "bias": bias}, draft / PROJECTION, metadata={"format": "pt"})
-    return weight, bias
-
-
-def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {
-        "format_version": FORMAT_VERSION,
-        "recipe": checkpoint.recipe.value,
-        "query_token": checkpoint.query_token,
-        "query_token_id": checkpoint.query_token_id,
-        "training": dict(checkpoint.training),
-        "null_distribution": checkpoint.null_distribution,
-    }
+def published_record(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a training record what the published layout has room for."""
+    return {name: training[name] for name in ("global_step", "epoch") if name in training}
 
 
 def _query_token_id(folder: Path, metadata: Mapping[str, Any], published: Mapping[str, Any]) -> int:
@@ -303,56 +230,3 @@ def _read_published_projection(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("projection"), Mapping):
         raise CheckpointError(f"{path} holds no 'projection'")
     return content
-
-
-def _read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    config, tensors = folder / ADAPTER_CONFIG, folder / ADAPTER_TENSORS
-    if config.exists() and tensors.exists():
-        return _read_json(config), load_tensors(tensors)
-    if config.exists() or tensors.exists():
-        missing = tensors if config.exists() else config
-        raise CheckpointError(f"{missing} is missing beside the rest of the adapter")
-    if not (folder / "config.json").exists():
-        raise CheckpointError(f"{folder} holds neither an adapter ({ADAPTER_CONFIG}) nor a model (config.json)")
-    return {}, {}
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file. Raises `CheckpointError`."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
-
-
-def _training_record(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: values[name] for name in ("global_step", "epoch") if name in values}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} must hold one JSON object")
-    return content
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False, default=_plain)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """Peft keeps sets and enumerations in its settings; its own files have lists and strings."""
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    if isinstance(value, Enum):
-        return value.value
-    raise CheckpointError(f"{value!r:.100} in the checkpoint's settings has no place in JSON")
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """A copy in memory of its own: safetensors refuses shared memory, and torch.save writes all of it."""
-    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -20,6 +20,8 @@ from relsim.models.base import Architecture, check_pixels, digest_base, find_bas
 from relsim.models.checkpoint import ADAPTER_TENSORS, Checkpoint, parse_recipe, read_checkpoint
 from relsim.models.devices import choose_device, choose_dtype
 from relsim.models.digest import digest_files, digest_tensors
+from relsim.models.embedded import embedded_name
+from relsim.models.embedded.photographs import PhotographWatch
 from relsim.models.hub import resolve_folder
 from relsim.models.lora import merge_lora
 from relsim.models.packed import PackedQwen25VL
@@ -73,8 +75,10 @@ def load_query_vlm(
     check_pixels(backbone.config, pixels)
     forward = _choose_forward(backbone, architecture, pixels, prompt, engine)
     weights = f"{digest_base(base)}+{_digest_checkpoint(checkpoint, folder)}"
+    embedded = embedded_name(folder)
+    watch = PhotographWatch(embedded) if embedded else None
     # The adapter is merged; keeping its tensors would keep a gigabyte of embedding tables.
-    return QueryVLM(forward, replace(checkpoint, adapter={}), prompt, pixels, weights=weights)
+    return QueryVLM(forward, replace(checkpoint, adapter={}), prompt, pixels, weights=weights, watch=watch)
 
 
 def _with_recipe(checkpoint: Checkpoint, recipe: str) -> Checkpoint:

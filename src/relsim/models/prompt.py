@@ -7,6 +7,7 @@ answer it is (image, question), up to where the assistant begins to speak.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class Prompt:
 def read_prompt(folder: Path, query_token: str = QUERY_TOKEN) -> Prompt:
     """The prompt of an embedding, as the processor files in `folder` (tokenizer and chat template) define it."""
     tokenizer = load_tokenizer(folder)
-    rendered = _render(tokenizer, folder, query_token)
+    rendered = render_chat(tokenizer, folder, [question_about_image(query_token)])
     if rendered.count(query_token) != 1 or rendered.count(IMAGE_TOKEN) != 1:
         raise CheckpointError(
             f"the chat template in {folder} must show {IMAGE_TOKEN} and {query_token} once each; it gives: {rendered!r}"
@@ -70,7 +71,7 @@ def read_prompt(folder: Path, query_token: str = QUERY_TOKEN) -> Prompt:
 def read_question(folder: Path, question: str) -> Prompt:
     """The prompt of an answer to `question` about an image, up to the first token of the answer."""
     tokenizer = load_tokenizer(folder)
-    rendered = _render(tokenizer, folder, question, add_generation_prompt=True)
+    rendered = render_chat(tokenizer, folder, [question_about_image(question)], add_generation_prompt=True)
     if rendered.count(IMAGE_TOKEN) != 1:
         raise CheckpointError(f"the chat template in {folder} must show {IMAGE_TOKEN} once; it gives: {rendered!r}")
     prompt = _tokenize(tokenizer, rendered)
@@ -89,13 +90,16 @@ def load_tokenizer(folder: Path) -> Any:
         raise CheckpointError(f"no tokenizer can be read from {folder}: {error}") from error
 
 
-def _render(tokenizer: Any, folder: Path, words: str, **options: bool) -> str:
-    message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": words}]}
+def question_about_image(words: str) -> dict[str, Any]:
+    """The message of a user who shows an image and says `words`."""
+    return {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": words}]}
+
+
+def render_chat(tokenizer: Any, folder: Path, messages: Sequence[dict[str, Any]], **options: bool) -> str:
+    """Messages as the chat template of the tokenizer in `folder` puts them. Raises `CheckpointError`."""
     try:
-        return str(tokenizer.apply_chat_template([message], tokenize=False, **options))
-    except (
-        Exception
-    ) as error:  # a template is a program of the checkpoint: whatever it raises is a fault of the checkpoint
+        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, **options))
+    except Exception as error:  # a template is a program of the checkpoint: whatever it raises is its fault
         raise CheckpointError(f"the chat template in {folder} cannot be rendered: {error}") from error
 
 

@@ -6,7 +6,7 @@ checkpoint and its base model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -35,7 +35,14 @@ class QueryVLM:
     """Pictures in, embeddings (N, D) out: float32, unit length, each independent of the rest of its batch."""
 
     def __init__(
-        self, forward: Forward, checkpoint: Checkpoint, prompt: Prompt, pixels: PixelConfig, *, weights: str
+        self,
+        forward: Forward,
+        checkpoint: Checkpoint,
+        prompt: Prompt,
+        pixels: PixelConfig,
+        *,
+        weights: str,
+        watch: Callable[[Image.Image], None] | None = None,
     ) -> None:
         self._forward = forward
         self._weight = checkpoint.projection_weight.to(forward.device, torch.float32)
@@ -45,6 +52,7 @@ class QueryVLM:
         self.pixels = pixels
         self.recipe = checkpoint.recipe
         self._weights_digest = weights
+        self._watch = watch
 
     @property
     def device(self) -> torch.device:
@@ -81,6 +89,8 @@ class QueryVLM:
 
     def prepare(self, image: Image.Image) -> Patches:
         """Cut an RGB picture into patches by this model's recipe. Thread-safe."""
+        if self._watch is not None:
+            self._watch(image)
         return cut(image, self.recipe, self.pixels)
 
     def tokens(self, patches: Patches) -> int:

@@ -15,7 +15,7 @@ from relsim.training.feed import Batch, CaptionTable, Data
 from relsim.training.network import TrainingNetwork
 from relsim.training.objectives import yes_no_rows
 from relsim.training.processes import Processes
-from relsim.training.prompts import Answers
+from relsim.training.prompts import Answers, TokenIds
 from relsim.training.task import Backward, BaseTask
 
 
@@ -48,15 +48,15 @@ class CaptionTask(BaseTask):
         sums = torch.zeros(3, dtype=torch.float64, device=self._device)
         with self._network.evaluating():
             for rows, patches in self._held_out_patches(self._data.held_out):
-                chosen = [own[row % len(own)] for row in rows for own in [self._held_out.of_row[row]]]
-                sums += self._losses(patches, [self._held_out_answers[number] for number in chosen])
+                chosen = [self._held_out_answers[number] for number in self._held_out.in_turn(rows)]
+                sums += self._losses(patches, chosen)
         loss, hits, count = self._processes.sum(sums).tolist()
         return {"token_loss": loss / count, "token_accuracy": hits / count}
 
-    def _encode(self, table: CaptionTable) -> list[list[int]]:
+    def _encode(self, table: CaptionTable) -> list[TokenIds]:
         return _answers_of(self._network).encode(table.texts)
 
-    def _losses(self, patches: Tensor, answers: Sequence[Sequence[int]]) -> Tensor:
+    def _losses(self, patches: Tensor, answers: Sequence[TokenIds]) -> Tensor:
         """Sums (3,) over the answers' tokens, the loss with its gradient."""
         prompt = self._network.prompt
         start = len(prompt.suffix)
@@ -64,7 +64,7 @@ class CaptionTask(BaseTask):
         mask = torch.zeros_like(tokens, dtype=torch.bool)
         tokens[:, :start] = torch.tensor(prompt.suffix)
         for row, answer in enumerate(answers):
-            tokens[row, start : start + len(answer)] = torch.tensor(answer)
+            tokens[row, start : start + len(answer)] = torch.from_numpy(answer)
             mask[row, start : start + len(answer)] = True
         logits = self._network.dense.caption_logits(
             self._network.image_tokens(patches), prompt.prefix, tokens, mask, grid=self._network.grid
@@ -72,7 +72,7 @@ class CaptionTask(BaseTask):
         wanted = tokens[mask].to(logits.device)
         loss = F.cross_entropy(logits, wanted, reduction="sum")
         hits = (logits.detach().argmax(-1) == wanted).sum()
-        return torch.stack([loss, hits.float(), loss.new_tensor(float(len(wanted)))])
+        return torch.stack([loss, hits.float(), loss.new_full((), len(wanted))])
 
 
 class YesNoTask(BaseTask):
@@ -84,7 +84,7 @@ class YesNoTask(BaseTask):
         super().__init__(config, network, data, processes)
         self._labels = _labels(self._table)
         self._held_out_labels = None if self._held_out is None else _labels(self._held_out)
-        self._words = [ids[0] for ids in _answers_of(network).encode(["Yes", "No"])]
+        self._words = [int(ids[0]) for ids in _answers_of(network).encode(["Yes", "No"])]
         if self._words[0] == self._words[1]:
             raise TrainingError(
                 f"the tokenizer of {network.base} begins Yes and No with one token; they cannot compete"
@@ -120,7 +120,7 @@ class YesNoTask(BaseTask):
         labels = labels.to(logits.device)
         losses = yes_no_rows(logits, labels)
         hits = ((logits.detach()[:, 0] > logits.detach()[:, 1]) == labels).sum()
-        return torch.stack([losses.sum(), hits.float(), losses.new_tensor(float(len(labels)))])
+        return torch.stack([losses.sum(), hits.float(), losses.new_full((), len(labels))])
 
 
 def _answers_of(network: TrainingNetwork) -> Answers:

@@ -57,6 +57,7 @@ class RunSection(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
     steps: Positive | None = None
     epochs: Annotated[float, Field(gt=0)] | None = None
+    stop_at: Positive | None = None  # end after this step, though the schedule is laid out for all of them
     log_every: Positive = 10
     save_every: Positive = 500
     eval_every: Positive | None = None  # None: at every save

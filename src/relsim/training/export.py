@@ -6,10 +6,9 @@ whole        base model and adapter merged, a network of its own; no language he
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -17,18 +16,15 @@ from relsim.errors import CheckpointError
 from relsim.models.base import find_base, load_base
 from relsim.models.checkpoint import (
     ADAPTER_CONFIG,
-    ADAPTER_TENSORS,
     FORMAT_VERSION,
-    METADATA,
     PROJECTION,
     PUBLISHED_PROJECTION,
     Checkpoint,
-    load_tensors,
+    read_adapter,
     read_checkpoint,
-    write_adapter,
-    write_checkpoint,
-    write_whole_model,
+    read_metadata,
 )
+from relsim.models.checkpoint_writing import write_adapter, write_checkpoint, write_whole_model
 from relsim.models.devices import choose_device, choose_dtype
 from relsim.models.hub import resolve_folder
 from relsim.models.lora import merge_lora
@@ -87,20 +83,11 @@ def _export_adapter(folder: Path, out: Path, layout: Layout | None) -> Path:
         raise CheckpointError(
             f"{folder} is an adapter without a projection; it is exported in the published layout only"
         )
-    config, about = (_read_object(folder / name) for name in (ADAPTER_CONFIG, METADATA))
+    config, adapter = read_adapter(folder)
     texts = {CARD: (folder / CARD).read_text(encoding="utf-8")} if (folder / CARD).exists() else {}
-    about = about or {"format_version": FORMAT_VERSION}
-    write_adapter(out, config, load_tensors(folder / ADAPTER_TENSORS), folder, about=about, texts=texts)
+    about = read_metadata(folder) or {"format_version": FORMAT_VERSION}
+    write_adapter(out, config, adapter, folder, about=about, texts=texts)
     return out
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read as a JSON object: {error}") from error
 
 
 def _card(folder: Path, checkpoint: Checkpoint) -> str:

@@ -160,18 +160,25 @@ def read_patches(part: Part, rows: Rows, pixels: PixelConfig, *, pinned: bool = 
 
 
 class CaptionTable:
-    """Captions of a part by number: each different text once, and for each row and paraphrase the number of its text."""
+    """Captions of a part by number: each different text once, and the numbers of each row's texts."""
 
     def __init__(self, captions: Sequence[Sequence[str]]) -> None:
         numbers: dict[str, int] = {}
-        self.of_row = [
-            np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int64) for texts in captions
-        ]
+        flat = (numbers.setdefault(text, len(numbers)) for texts in captions for text in texts)
+        self._numbers = np.fromiter(flat, np.int64)
+        self.counts = np.fromiter(map(len, captions), np.int64)
+        self._first = np.cumsum(self.counts) - self.counts
         self.texts = list(numbers)
-        self._first = np.concatenate([[0], np.cumsum([len(row) for row in self.of_row])]).astype(np.int64)
-        self._flat = np.concatenate(self.of_row)
 
     def numbers(self, rows: Rows, paraphrases: Rows) -> Rows:
         """Numbers of the chosen captions."""
-        chosen: Rows = self._flat[self._first[rows] + paraphrases]
+        chosen: Rows = self._numbers[self._first[rows] + paraphrases]
         return chosen
+
+    def in_turn(self, rows: Rows) -> Rows:
+        """Numbers of one caption of each row: of row i the caption i modulo their number."""
+        return self.numbers(rows, rows % self.counts[rows])
+
+    def by_row(self) -> list[Rows]:
+        """Numbers of all captions of each row."""
+        return np.split(self._numbers, self._first[1:])

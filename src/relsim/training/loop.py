@@ -144,6 +144,7 @@ class _Run:
             pinned=processes.device.type == "cuda",
         )
         self._steps = config.run.steps or self._feed.order.steps(config.run.epochs or 1.0)
+        self._end = min(self._steps, config.run.stop_at or self._steps)
         self._task: Task = make_task(config, network, data, processes)
         self._flat = network.flat
         self._optimizer = torch.optim.AdamW(
@@ -172,14 +173,14 @@ class _Run:
             self._saver.restore(state, self._progress)
             first = state.step
         self._log.begin(first)
-        logger.info("steps %d to %d; %d numbers learn", first + 1, self._steps, len(self._flat))
+        logger.info("steps %d to %d; %d numbers learn", first + 1, self._end, len(self._flat))
         every = self._config.run
         self._clock = self._started = time.monotonic()
-        with read_ahead(self._feed.batch, first, self._steps) as batches:
+        with read_ahead(self._feed.batch, first, self._end) as batches:
             for batch in batches:
                 self._step(batch)
                 done = batch.step + 1
-                last = done == self._steps
+                last = done == self._end
                 if last or done % every.log_every == 0:
                     self._write_line(done)
                 if last or done % (every.eval_every or every.save_every) == 0:
@@ -188,7 +189,7 @@ class _Run:
                     self._save(done)
         self._log.end()
         checkpoints = self._saver.checkpoints
-        return Outcome(every.out, self._steps, checkpoints.last, checkpoints.best, self._progress.metrics)
+        return Outcome(every.out, self._end, checkpoints.last, checkpoints.best, self._progress.metrics)
 
     def _step(self, batch: Batch) -> None:
         settings, progress = self._config.optimizer, self._progress

@@ -86,15 +86,14 @@ class MetricTask(BaseTask):
             mine = [self._network.embed(patches) for _, patches in self._held_out_patches(part)]
             empty = self._vectors.new_zeros(0, self._vectors.shape[1])
             images = self._processes.gather(torch.cat([empty, *mine]))
-            metrics = caption_metrics(images, self._held_out_vectors, [torch.from_numpy(own) for own in table.of_row])
+            metrics = caption_metrics(images, self._held_out_vectors, [torch.from_numpy(own) for own in table.by_row()])
             metrics["loss"] = self._held_out_loss(images, table, part)
         precision = group_precision(images, group_numbers(part.groups).to(self._device))
         return metrics if precision is None else metrics | {"p@10": precision}
 
     def _held_out_loss(self, images: Tensor, table: CaptionTable, part: Part) -> float:
         """Mean loss from image to text, row i with its paraphrase i modulo their number."""
-        rows = np.arange(len(images))
-        numbers = table.numbers(rows, rows % np.array([len(own) for own in table.of_row]))
+        numbers = table.in_turn(np.arange(len(images)))
         texts = self._held_out_vectors[torch.from_numpy(numbers).to(self._device)]
         groups = group_numbers(part.groups).to(self._device) if self._groups is not None else None
         total = torch.zeros((), dtype=torch.float64, device=self._device)
@@ -118,4 +117,4 @@ class MetricTask(BaseTask):
 def _sums(losses: Tensor, images: Tensor, texts: Tensor, targets: Tensor) -> Tensor:
     scores = images.detach() @ texts.T
     hits = scores.gather(1, targets[:, None])[:, 0] >= scores.amax(1)
-    return torch.stack([losses.detach().sum(), hits.sum().float(), losses.new_tensor(float(len(losses)))])
+    return torch.stack([losses.detach().sum(), hits.sum().float(), losses.new_full((), len(losses))])

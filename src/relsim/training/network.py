@@ -43,8 +43,8 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 class TrainingNetwork:
     """Patches in, embeddings or answer losses out, with gradients; `flat` holds everything that learns.
 
-    `processor` is a folder of processor files; for the metric they must know the query token. New weights are drawn from
-    torch's generator, seeded by `run.seed`.
+    `processor` is a folder of processor files; for the metric they must know the query token. New weights are drawn
+    from torch's generator, seeded by `run.seed`.
     """
 
     def __init__(self, config: TrainingConfig, *, device: torch.device, precision: str, processor: Path) -> None:
@@ -58,6 +58,11 @@ class TrainingNetwork:
         self.pixels = read_pixels(self.processor, self.base)
         patches = _side(self.recipe) // self.pixels.patch_size
         self.grid = (patches, patches)
+        if _side(self.recipe) % self.pixels.factor:
+            raise TrainingError(
+                f"{self.recipe.value} does not fit {self.base}: it cuts pictures into squares of {self.pixels.factor} "
+                f"pixels, so a side must be a multiple of that (model.recipe)"
+            )
         torch.manual_seed(config.run.seed)
         self.model: Any = _load_model(self.base, config.model, self.dtype)
         check_pixels(self.model.config, self.pixels)

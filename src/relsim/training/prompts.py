@@ -11,12 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from relsim.errors import CheckpointError
 from relsim.files import drafted_folder
-from relsim.models.checkpoint import PROCESSOR_FILES
-from relsim.models.prompt import QUERY_TOKEN, Prompt, load_tokenizer, read_question
+from relsim.models.checkpoint_writing import copy_processor
+from relsim.models.prompt import (
+    QUERY_TOKEN,
+    Prompt,
+    load_tokenizer,
+    question_about_image,
+    read_question,
+    render_chat,
+)
 
 _ANSWER = "answer"
+_CHUNK = 8192  # texts that are tokenized at once
+
+TokenIds = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +40,15 @@ class Answers:
     end: tuple[int, ...]
     tokenizer: Any
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text as an answer, its end included."""
-        if not texts:
-            return []
-        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        return [[*answer, *self.end] for answer in ids]
+    def encode(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Token ids of each text as an answer, its end included. A million answers take their numbers' room only."""
+        ids: list[TokenIds] = []
+        for start in range(0, len(texts), _CHUNK):
+            found = self.tokenizer(list(texts[start : start + _CHUNK]), add_special_tokens=False)["input_ids"]
+            flat = np.fromiter((token for answer in found for token in (*answer, *self.end)), np.int32)
+            ends = np.cumsum([len(answer) + len(self.end) for answer in found])
+            ids += np.split(flat, ends[:-1])
+        return ids
 
 
 def prepare_processor(base: Path, home: Path, *, write: bool = True) -> Path:
@@ -47,9 +63,7 @@ def prepare_processor(base: Path, home: Path, *, write: bool = True) -> Path:
         return home
     shutil.rmtree(home, ignore_errors=True)  # of an earlier run, on another base perhaps
     with drafted_folder(home) as draft:
-        for name in PROCESSOR_FILES:
-            if (base / name).is_file():
-                shutil.copyfile(base / name, draft / name)
+        copy_processor(base, draft)
         tokenizer.add_special_tokens({"additional_special_tokens": [QUERY_TOKEN]}, replace_extra_special_tokens=False)
         tokenizer.save_pretrained(draft)
     return home
@@ -58,12 +72,8 @@ def prepare_processor(base: Path, home: Path, *, write: bool = True) -> Path:
 def read_answers(processor: Path, question: str) -> Answers:
     """Question and answer as the chat template in `processor` puts them."""
     prompt, tokenizer = read_question(processor, question), load_tokenizer(processor)
-    user = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
     reply = {"role": "assistant", "content": [{"type": "text", "text": _ANSWER}]}
-    try:
-        whole: str = tokenizer.apply_chat_template([user, reply], tokenize=False)
-    except Exception as error:  # a template is a program of the checkpoint: whatever it raises is its fault
-        raise CheckpointError(f"the chat template in {processor} cannot be rendered: {error}") from error
+    whole = render_chat(tokenizer, processor, [question_about_image(question), reply])
     if not whole.startswith(prompt.text + _ANSWER):
         raise CheckpointError(
             f"the chat template in {processor} must show an answer right after what asks for it; "

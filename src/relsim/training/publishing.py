@@ -17,7 +17,8 @@ from typing import Any
 from torch import Tensor
 
 from relsim.errors import TrainingError
-from relsim.models.checkpoint import FORMAT_VERSION, Checkpoint, write_adapter, write_checkpoint, write_whole_model
+from relsim.models.checkpoint import FORMAT_VERSION, Checkpoint
+from relsim.models.checkpoint_writing import write_adapter, write_checkpoint, write_whole_model
 from relsim.models.prompt import QUERY_TOKEN, load_tokenizer
 from relsim.training.network import PRECISIONS, TrainingNetwork
 

@@ -28,6 +28,7 @@ SCHEMA = "relsim.training-state/1"
 _NAME = re.compile(r"state-(\d+)\.safetensors")
 FREE = (
     "run.out",
+    "run.stop_at",
     "run.log_every",
     "run.save_every",
     "run.eval_every",

@@ -20,7 +20,7 @@ LOOKS = {f"{word} drawing" for word in STYLE_WORDS.values()} | set(STYLE_WORDS) 
 STRUCTURE = {
     "missing_one": {"outline"},  # of what is absent, in every style
     "made_of_many": {"outline"},  # that the many fill
-    "silhouette_window": {"outline", "black"},  # that the scene fills; lighter than the paper where that is dark
+    "silhouette_window": {"outline"},  # that the scene fills
     "bouquet": {"flowers", "leaves"},  # whose place things take
     "letter_from_objects": {"heart"},  # a sign that they draw
     "branching_tree": {"tree"},  # the diagram

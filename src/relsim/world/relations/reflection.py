@@ -214,7 +214,7 @@ RELATIONS = (
             "A scene visible inside the silhouette of a {Subject}",
             "The dark silhouette of {Object} contains another {Scene}",
             "Silhouette of a {Subject} filled with a view of a {Scene}",
-            "Within the black outline of a {Subject} a whole {Scene} appears",
+            "Inside the outline of a {Subject} a whole {Scene} appears",
             "A {Scene} appears inside the window of a silhouette of {Object}",
             "{Object} as a silhouette through which a {Scene} can be seen",
             "A double exposure: a {Scene} inside the dark profile of a {Subject}",
