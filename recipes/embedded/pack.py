@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
 
 import relsim.models.embedded
 from relsim.metric import relsim as load_metric
@@ -33,12 +35,31 @@ def pack(runs: Path, target: Path = Path(relsim.models.embedded.__file__).parent
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source, folder)
         (folder / "projection_and_config.pt").unlink(missing_ok=True)
+        _store_in_bf16(folder)
         _name_the_base(folder)
+        _title(folder, name)
     _calibrate(target, [name for run, name in PACKED.items() if run in ("mini", "attributes")])
     size = sum(path.stat().st_size for name in PACKED.values() for path in (target / name).rglob("*"))
     print(f"embedded checkpoints: {size:,} bytes")
     if size > LARGEST:
         raise ValueError(f"the embedded checkpoints take {size:,} bytes; at most {LARGEST:,} may ship")
+
+
+def _store_in_bf16(folder: Path) -> None:
+    """Adapters are trained and saved in fp32; they are as good in half of that."""
+    path = folder / "adapter_model.safetensors"
+    if path.exists():
+        tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(path).items()}
+        save_file(tensors, path, metadata={"format": "pt"})
+        path.chmod(0o644)
+
+
+def _title(folder: Path, name: str) -> None:
+    """The card says by which name the package knows the checkpoint."""
+    path = folder / "README.md"
+    lines = path.read_text().replace("path/to/this/folder", name).splitlines()
+    lines = [f"# {name}: made by recipes/embedded" if line.startswith("# ") else line for line in lines]
+    path.write_text("\n".join(lines) + "\n")
 
 
 def _name_the_base(folder: Path) -> None:

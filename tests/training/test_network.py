@@ -219,3 +219,22 @@ def test_a_captioner_says_what_it_was_taught(settings, golden, crops, tmp_path, 
 def test_a_recipe_without_a_size_is_refused(settings, tmp_path):
     with pytest.raises(TrainingError, match=r"model\.recipe"):
         settings(tmp_path, "model.recipe=native")
+
+
+def test_a_tied_head_is_stored_once(tmp_path):
+    import transformers
+    from safetensors.torch import load_file
+
+    from relsim.models.base import load_base
+    from relsim.models.checkpoint_writing import write_whole_model
+
+    golden = Path(__file__).parents[1] / "golden" / "base"
+    config = transformers.Qwen2_5_VLConfig.from_pretrained(golden)
+    config.tie_word_embeddings = config.text_config.tie_word_embeddings = True
+    model = transformers.Qwen2_5_VLForConditionalGeneration(config).float()
+    model.tie_weights()
+    write_whole_model(tmp_path / "tied", model, golden, dtype=torch.float32, about={"format_version": 1})
+    stored = load_file(tmp_path / "tied" / "model.safetensors")
+    assert "lm_head.weight" not in stored
+    loaded, _ = load_base(tmp_path / "tied", torch.float32, head=True)
+    assert torch.equal(loaded.lm_head.weight, model.get_input_embeddings().weight)

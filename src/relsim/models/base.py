@@ -147,7 +147,7 @@ def digest_base(folder: Path) -> str:
 def place(model: Any, device: torch.device, precision: torch.dtype) -> Any:
     """The model on a device, its weights in `precision`, ready to compute and not to learn.
 
-    Buffers keep their own precision: rotary frequencies rounded to bfloat16 would turn far places by tenths of a radian.
+    Buffers keep their own precision: rotary frequencies rounded to bfloat16 turn far places by tenths of a radian.
     """
     for parameter in model.parameters():
         parameter.data = parameter.data.to(device, precision)

@@ -76,6 +76,9 @@ def write_whole_model(
 
     with _new_folder(folder, processor, texts) as draft:
         tensors = {name: tensor.detach().to("cpu", dtype) for name, tensor in model.state_dict().items()}
+        head = model.get_output_embeddings()
+        if head is not None and head.weight is model.get_input_embeddings().weight:
+            tensors.pop("lm_head.weight")  # tied: the embedding table holds it already
         with quiet_loading():
             model.save_pretrained(draft, state_dict=tensors)
         config = read_json(draft / "config.json")
