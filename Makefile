@@ -13,9 +13,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Folders count as well, so that a deleted file is noticed.
 SOURCES := pyproject.toml README.md LICENSE $(shell find src/relsim -name '.?*' -prune -o -name __pycache__ -prune -o -print)
 
-# Those that need nothing but the project. against_published.py has a target of its own, because it makes a second
-# environment; what needs a model of 16 GB on disk is run by hand.
-BENCHMARKS := benchmarks/search.py
+# Those that need nothing but the project. What runs beside the published package has a target of its own, because it
+# makes a second environment; what needs a model of 16 GB on disk is run by hand.
+BENCHMARKS := benchmarks/search.py benchmarks/embedded.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -25,10 +25,9 @@ BENCHMARKS := benchmarks/search.py
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
-demo: $(VENV)/.offline $(VENV)/.installed  ## Score, embed and search a folder of images, offline, in about a minute
-	@echo "The checkpoint of this demo is for tests: a small network with random weights."
-	@echo "Every step below is real; which image resembles which means nothing."
-	$(BIN)/relsim demo --images tests/golden/images --checkpoint tests/golden/relsim --base-model tests/golden/base
+demo: $(VENV)/.offline $(VENV)/.installed  ## Draw a world, score, caption, search and measure it, and report, offline
+	rm -rf $(BUILD)/demo
+	$(BIN)/relsim demo --out $(BUILD)/demo
 
 # What measures time runs first and alone. After that, one thread a worker: workers that each use every core get in
 # each other's way.
@@ -51,6 +50,8 @@ bench: $(VENV)/.dev $(VENV)/.installed  ## Speed and memory of this package
 
 bench-published: $(VENV)/.dev $(VENV)/.installed  ## The same work by the published package too, side by side
 	$(BIN)/python benchmarks/against_published.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/published_checkpoint.py
 
 clean:  ## Remove everything that make has made
 	rm -rf $(VENV) $(BUILD) .venv-published .benchmarks

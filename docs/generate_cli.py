@@ -42,17 +42,29 @@ def page() -> str:
     """The whole page."""
     group: Any = typer.main.get_command(app)
     parts = [HEAD, "## relsim\n", f"{group.help}\n", *_table("option", _options(group))]
-    for name, verb in group.commands.items():
+    for name, verb in _verbs(group):
         parts += [f"## relsim {name}\n", f"    relsim {name} {_usage(verb)}\n", f"{inspect.cleandoc(verb.help)}\n"]
         parts += [*_table("argument", _arguments(verb)), *_table("option", _options(verb))]
     return "\n".join(parts)
+
+
+def _verbs(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every verb with its whole name; a verb of its own verbs comes before them."""
+    for name, verb in group.commands.items():
+        yield before + name, verb
+        if hasattr(verb, "commands"):
+            yield from _verbs(verb, f"{before}{name} ")
 
 
 def _usage(verb: Any) -> str:
     arguments = [param for param in verb.params if param.param_type_name == "argument"]
     words = [param.metavar + ("..." if param.nargs == -1 else "") for param in arguments]
     needed = [f"{param.opts[0]} {param.metavar}" for param in verb.params if _is_option(param) and param.required]
-    return " ".join([*words, *needed, "[OPTIONS]"])
+    if any(_is_option(param) for param in verb.params):
+        needed.append("[OPTIONS]")
+    if hasattr(verb, "commands"):
+        needed.append("[VERB]" if verb.invoke_without_command else "VERB")
+    return " ".join([*words, *needed])
 
 
 def _arguments(verb: Any) -> Iterator[tuple[str, str, str]]:

@@ -10,7 +10,8 @@ from PIL import Image
 from relsim.encoders.base import Encoder
 from relsim.errors import CalibrationError, CheckpointError, DeviceError, ImageError
 from relsim.metric import RelationalSimilarity, relsim
-from relsim.models.checkpoint import read_checkpoint, write_checkpoint
+from relsim.models.checkpoint import read_checkpoint
+from relsim.models.checkpoint_writing import write_checkpoint
 from relsim.models.text_encoder import bundled_model
 
 needs_minilm = pytest.mark.skipif(bundled_model() is None, reason="the offline copy of MiniLM is not installed")
@@ -318,9 +319,15 @@ def test_unpretrained_is_a_value_error():
         relsim(pretrained=False)
 
 
-def test_no_checkpoint_says_which_to_name():
-    with pytest.raises(CheckpointError, match=r"checkpoint_dir=.*thaoshibe/relsim-qwenvl25-lora"):
-        relsim()
+def test_without_a_name_it_is_the_embedded_checkpoint():
+    unnamed, _ = relsim(device="cpu", dtype="float32")
+    named, _ = relsim(checkpoint_dir="relsim-mini", device="cpu", dtype="float32")
+    assert unnamed.fingerprint == named.fingerprint
+
+
+def test_the_embedded_checkpoint_takes_no_base_model(golden):
+    with pytest.raises(CheckpointError, match="a whole model of its own"):
+        relsim(base_model=golden / "base", device="cpu")
 
 
 @pytest.mark.parametrize("name", ["/nowhere/at/all", "nowhere", "a/b/c"])

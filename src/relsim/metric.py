@@ -20,8 +20,9 @@ from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import Vectors
 from relsim.encoders.relational import RelationalEncoder
 from relsim.encoders.stream import DEFAULT_BUDGET, cut_by_cost, encode_records
-from relsim.errors import CalibrationError, CheckpointError, ImageError
+from relsim.errors import CalibrationError, ImageError
 from relsim.fingerprint import Fingerprint
+from relsim.models.embedded import DEFAULT
 from relsim.models.loading import Engine, load_query_vlm
 from relsim.models.pixels import Patches, limit_longest_edge
 from relsim.models.query_vlm import QueryVLM
@@ -171,21 +172,18 @@ def relsim(  # noqa: PLR0913 - three published parameters, the rest by name
 ) -> tuple[RelationalSimilarity, Preprocess]:
     """A model and the preprocessing of its pictures, from a checkpoint.
 
-    `checkpoint_dir` and `base_model` are local folders or Hub ids; the base is the one that the checkpoint names
-    unless given; `revision` is the checkpoint's, and downloads are kept in `cache_dir`. `device` is cuda where there is
-    one, else cpu; `dtype` bfloat16 on cuda and on a CPU with AMX, else float32. `recipe` is `native`, `crop448` or
-    `squash448`, by default the checkpoint's. `engine="plain"` runs transformers' own forward pass, the slow oracle of
-    ours. Raises `CheckpointError` or `DeviceError`.
+    `checkpoint_dir` is a local folder, a Hub id or the name of an embedded checkpoint, by default `relsim-mini`, which
+    comes with the package and knows drawings only; for photographs name thaoshibe/relsim-qwenvl25-lora. `base_model`
+    is a local folder or Hub id, by default the one that the checkpoint names. `revision` is the checkpoint's, and
+    downloads are kept in `cache_dir`. `device` is cuda where there is one, else cpu; `dtype` bfloat16 on cuda and on a
+    CPU with AMX, else float32. `recipe` is `native`, `crop<side>` or `squash<side>` such as `crop448`, by default the
+    checkpoint's. `engine="plain"` runs transformers' own forward pass, the slow oracle of ours. Raises
+    `CheckpointError` or `DeviceError`.
     """
     if not pretrained:
         raise ValueError("only pretrained=True is supported")
-    if checkpoint_dir is None:
-        raise CheckpointError(
-            "name a checkpoint with checkpoint_dir= (command line: --checkpoint or RELSIM_CHECKPOINT): a folder of "
-            "your own, or thaoshibe/relsim-qwenvl25-lora, the published one, which fetches a base model of 16 GB"
-        )
     vlm = load_query_vlm(
-        checkpoint_dir,
+        DEFAULT if checkpoint_dir is None else checkpoint_dir,
         base_model=base_model,
         cache_dir=cache_dir,
         revision=revision,

@@ -96,9 +96,10 @@ def test_a_folder_is_no_file_to_write(refused, folder, captioner_flags):
     assert "--out names a file" in refused("caption", folder, "--out", folder, *captioner_flags)
 
 
-def test_without_a_captioner_the_message_names_the_published_one(refused, folder, monkeypatch):
+def test_without_a_name_the_embedded_captioner_writes(document, folder, monkeypatch):
     monkeypatch.delenv("RELSIM_CAPTIONER", raising=False)
-    assert "thaoshibe/relsim-anonymous-caption-qwen25vl-lora" in refused("caption", folder)
+    picture, embedded = folder / "05_nest_224x224.png", ("--checkpoint", "relsim-mini-captioner")
+    assert document("caption", picture) == document("caption", picture, *embedded)
 
 
 def test_the_environment_may_name_the_captioner(verb, golden, folder, monkeypatch):

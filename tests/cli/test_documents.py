@@ -6,15 +6,21 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+from safetensors import safe_open
+from typer.testing import CliRunner
 
 import relsim
+from relsim.cli.main import app
 from relsim.data.records import Status
 from relsim.encoders.fake import FakeEncoder
+from relsim.models.embedded import NAMES
+from relsim.training.config import TASK_DEFAULTS, TrainingConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
 BY_SCHEMA = {example["schema"]: example for example in EXAMPLES if "schema" in example}
-OPEN = {"failed", "fields", "fingerprint", "packages"}  # objects whose keys are data
+OPEN = {"failed", "fields", "fingerprint", "packages", "skipped"}  # objects whose keys are data
 
 
 def shape(value, name=""):
@@ -34,6 +40,18 @@ def fits(example, real):
     return example == real or "NoneType" in (example, real)
 
 
+def section(title):
+    """The text below a heading, up to the next one that is not below it."""
+    depth = title.index(" ")
+    return re.split(rf"^#{{1,{depth}}} ", PAGE.partition(f"\n{title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text):
+    """Cells of a section's table rows that begin with names in code, and the names."""
+    cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    return [(re.findall(r"`([^`]+)`", row[0]), row) for row in cells]
+
+
 def test_every_schema_in_the_code_is_described():
     sources = Path(relsim.__path__[0]).rglob("*.py")
     named = {name for path in sources for name in re.findall(r'"(relsim\.\w+/\d+)"', path.read_text(encoding="utf-8"))}
@@ -49,17 +67,55 @@ def table(plain_images, tmp_path, verb):
     return tmp_path / "t"
 
 
-def test_the_examples_have_the_shape_of_real_documents(document, table, golden_paths, model_flags):
+@pytest.fixture
+def world(plain_images, tmp_path):
+    """Four pictures of two relations in two colours, one of them an empty file."""
+    pictures = {"a": ("red", "rings"), "b": ("red", "row"), "c": ("blue", "rings"), "d": ("blue", "row")}
+    folder = tmp_path / "world"
+    plain_images(folder / "images", {f"{name}.png": colour for name, (colour, _) in pictures.items()})
+    (folder / "images" / "d.png").write_bytes(b"")
+    labels = [
+        {"image_hash": name, "relation": relation, "family": "plain", "look": colour}
+        for name, (colour, relation) in pictures.items()
+    ]
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(label) + "\n" for label in labels))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(golden, tmp_path_factory):
+    """What `relsim train` prints after two steps on three pictures, one more held out; its folder is in `out`."""
+    place = tmp_path_factory.mktemp("train")
+    lines = (golden / "train" / "train.jsonl").read_text().splitlines(keepends=True)
+    (place / "four.jsonl").write_text("".join(lines[:4]))
+    words = ["train", "metric", "--json-files", place / "four.jsonl", "--image-folder", golden / "train" / "images"]
+    words += ["--base-model", golden / "base", "--out", place / "run", "--batch-size", 2, "--recipe", "crop56"]
+    words += ["--precision", "fp32", "--set", "run.steps=2", "--set", "data.eval_fraction=0.01", "--json"]
+    result = CliRunner().invoke(app, list(map(str, words)), prog_name="relsim", catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_the_examples_have_the_shape_of_real_documents(
+    document, table, world, trained, golden, golden_paths, model_flags, tmp_path
+):
+    captioner = ("-c", golden / "captioner", "--base-model", golden / "base", "--device", "cpu", "--dtype", "float32")
     real = {
         "relsim.scores/1": document("score", *golden_paths[:2], *model_flags),
         "relsim.embed/1": document("embed", table.parent / "images", "--out", table, "--encoder", "fake", exits=3),
         "relsim.search/1": document("search", table, "a.png"),
+        "relsim.captions/1": document("caption", golden_paths[4], *captioner, "--max-new-tokens", 2),
+        "relsim.triplets/1": document("evaluate", "triplets", world, "--encoder", "fake", "--count", 4, exits=3),
+        "relsim.train/1": trained,
+        "relsim.crops/1": json.loads((Path(trained["out"]) / "crops" / "crops.json").read_text()),
+        "relsim.export/1": document("export", trained["last"], "--out", tmp_path / "exported"),
         "relsim.doctor/1": document("doctor"),
     }
     assert set(real) == set(BY_SCHEMA)
     for name, example in BY_SCHEMA.items():
         assert fits(shape(example), shape(real[name])), name
-    assert set(real["relsim.scores/1"]["fingerprint"]) == set(BY_SCHEMA["relsim.scores/1"]["fingerprint"])
+    for name in ("relsim.scores/1", "relsim.captions/1"):
+        assert set(real[name]["fingerprint"]) == set(BY_SCHEMA[name]["fingerprint"])
     assert set(real["relsim.doctor/1"]["packages"]) == set(BY_SCHEMA["relsim.doctor/1"]["packages"])
 
 
@@ -88,9 +144,78 @@ def test_the_digest_is_made_as_described():
 
 
 def test_the_example_of_relsim_json_has_what_is_written(golden, tmp_path):
-    from relsim.models.checkpoint import read_checkpoint, write_checkpoint
+    from relsim.models.checkpoint import read_checkpoint
+    from relsim.models.checkpoint_writing import write_checkpoint
 
     write_checkpoint(tmp_path / "own", read_checkpoint(golden / "relsim"), golden / "relsim")
     written = json.loads((tmp_path / "own" / "relsim.json").read_text())
     (example,) = (example for example in EXAMPLES if "format_version" in example)
     assert list(written) == list(example)
+
+
+def test_every_key_of_a_run_is_described(trained):
+    """Lines of the log, the header of the state, the index of the crops."""
+    text, folder = section("## Folder of a run"), Path(trained["out"])
+    described = set(re.findall(r"`([\w@]+)`", text))
+    log = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    assert {key for line in log for key in line} <= described
+    (state,) = folder.glob("state-*.safetensors")
+    with safe_open(state, "pt") as file:
+        (header,) = map(json.loads, file.metadata().values())
+        kinds = {name.partition(".")[0] for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    assert {*header, "schema"} == {names[0] for names, _ in rows(text.partition("**`state-")[2])}
+    assert f"`{header['schema']}`" in text
+    assert [kind for kind in kinds if f"`{kind}.<n>`" not in text] == []
+    (index,) = (folder / "crops").glob("index-*.jsonl")
+    (example,) = (example for example in EXAMPLES if set(example) >= {"image_id", "captions"})
+    assert set(json.loads(index.read_text().splitlines()[0])) <= set(example)
+
+
+def test_every_file_of_a_run_is_described(trained):
+    folder, text = Path(trained["out"]), section("## Folder of a run")
+    names = {re.sub(r"-\d{8}", "-00000500", path.name) for path in folder.iterdir()}
+    assert [name for name in names if not re.search(rf"^    .*\b{name}\b", text, re.MULTILINE)] == []
+
+
+def test_every_setting_is_described_with_its_default():
+    text = section("## Configuration of a run")
+    general, _, by_task = text.partition("The defaults by task")
+    described = {names[0]: row[-1].strip("`") for names, row in rows(general)}
+    settings = {"run": {"out": "x"}, "model": {"base": "b"}, "data": {"crops": "c"}}
+    known = flat(TrainingConfig.from_dict(settings).model_dump(mode="json"))
+    assert list(described) == list(known)
+    stated = {name for names, row in rows(by_task) for name in names[:1]}
+    assert {name for name, default in described.items() if default == "by task"} == stated
+    assert {name for name, default in described.items() if default == "required"} == {"run.out", "model.base"}
+    free = stated | {"run.out", "model.base", "data.crops", "model.prompt"}
+    assert {name: yaml.safe_load(described[name]) for name in known if name not in free} == {
+        name: value for name, value in known.items() if name not in free
+    }
+    assert described["data.crops"] == "null"
+    for place, task in enumerate(("metric", "caption"), start=1):
+        defaults = {names[0]: yaml.safe_load(row[place].strip("`")) for names, row in rows(by_task)}
+        assert defaults == flat(TASK_DEFAULTS[task])
+
+
+def flat(values, before=""):
+    found = {}
+    for name, value in values.items():
+        found |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {before + name: value}
+    return found
+
+
+def test_a_row_of_the_drawn_world_is_described(tmp_path):
+    from relsim.world.gallery import write_gallery
+
+    made = write_gallery(tmp_path / "world", count=1, triplets=1, size=28, workers=1)
+    row = json.loads(made.manifest.read_text(encoding="utf-8").splitlines()[0])
+    (example,) = (example for example in EXAMPLES if "image_hash" in example and "attributes" in example)
+    assert fits(shape(example), shape(row))
+    assert [name for names, _ in rows(section("## Drawn world")) for name in names] == list(row)
+    (triplet,) = (example for example in EXAMPLES if "anchor" in example)
+    lines = (tmp_path / "world" / "triplets.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [list(json.loads(line)) for line in lines] == [list(triplet)] * 3
+
+
+def test_every_embedded_checkpoint_is_described():
+    assert tuple(names[0] for names, _ in rows(section("### Embedded checkpoints"))) == NAMES

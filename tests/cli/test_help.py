@@ -15,20 +15,34 @@ ROOT = Path(__file__).parents[2]
 GROUP = typer.main.get_command(app)
 
 
+def verbs(group, *before):
+    """Every verb by the words that call it, those below others included."""
+    for name, command in group.commands.items():
+        yield (*before, name), command
+        if hasattr(command, "commands"):
+            yield from verbs(command, *before, name)
+
+
+VERBS = dict(verbs(GROUP))
+
+
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("name", GROUP.commands)
-def test_help_mentions_every_option(name, flag, verb):
-    result = verb(name, flag)
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_help_mentions_every_option_and_verb(words, flag, verb):
+    result = verb(*words, flag)
     assert (result.exit_code, result.stderr) == (0, "")
-    assert [option for param in GROUP.commands[name].params for option in param.opts if option.startswith("-")]
-    for param in GROUP.commands[name].params:
+    command = VERBS[words]
+    below = list(getattr(command, "commands", ()))
+    assert below or [option for param in command.params for option in param.opts if option.startswith("-")]
+    for param in command.params:
         shown = param.opts if param.param_type_name == "option" else [param.metavar]
         assert [option for option in shown if option not in result.stdout] == []
+    assert [name for name in below if f"  {name} " not in result.stdout] == []
 
 
 def test_nothing_is_without_help():
-    assert all(command.help for command in GROUP.commands.values())
-    params = [param for command in (GROUP, *GROUP.commands.values()) for param in command.params]
+    assert all(command.help for command in VERBS.values())
+    params = [param for command in (GROUP, *VERBS.values()) for param in command.params]
     assert [param.name for param in params if not param.help] == []
 
 

@@ -76,9 +76,16 @@ def test_an_image_named_twice_is_scored_against_itself(verb, good, model_flags):
     assert verb("score", good, good, *model_flags).stdout == "1.0000\n"
 
 
-def test_without_a_checkpoint_the_message_names_the_published_one(good, tmp_path, picture, refused):
+def test_without_a_name_it_is_the_embedded_checkpoint(good, tmp_path, picture, document):
     picture.save(tmp_path / "other.png")
-    assert "thaoshibe/relsim-qwenvl25-lora" in refused("score", good, tmp_path / "other.png")
+    flags = ("--device", "cpu", "--dtype", "float32")
+    unnamed = document("score", good, tmp_path / "other.png", *flags)
+    assert unnamed == document("score", good, tmp_path / "other.png", *flags, "--checkpoint", "relsim-mini")
+
+
+def test_an_embedded_checkpoint_leaves_the_environments_base_alone(good, verb, monkeypatch, golden):
+    monkeypatch.setenv("RELSIM_BASE_MODEL", str(golden / "base"))
+    assert verb("score", good, good, "--device", "cpu").exit_code == 0
 
 
 def animated(picture, path):
@@ -146,7 +153,8 @@ def test_json_holds_the_golden_matrix_and_its_origin(document, golden_paths, exp
 def test_a_calibrated_checkpoint_tells_the_percentile(verb, document, golden, golden_paths, tmp_path, expected):
     from dataclasses import replace
 
-    from relsim.models.checkpoint import read_checkpoint, write_checkpoint
+    from relsim.models.checkpoint import read_checkpoint
+    from relsim.models.checkpoint_writing import write_checkpoint
 
     null = {"scores": [0.0, 1.0], "percentiles": [0.0, 100.0]}
     write_checkpoint(
@@ -175,7 +183,7 @@ def test_wrong_usage_exits_2(wrong, verb):
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
-        ("--recipe", "tiny", "native, crop448, squash448"),
+        ("--recipe", "tiny", "native, crop<side> and squash<side>"),
         ("--dtype", "int8", "float32"),
         ("--device", "tpu", "'tpu'"),
         ("--base-model", "/none", "/none"),

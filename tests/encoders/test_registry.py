@@ -125,9 +125,10 @@ class TestNames:
 
 
 class TestRelational:
-    def test_it_asks_for_a_checkpoint(self):
-        with pytest.raises(EncoderError, match="needs a checkpoint: checkpoint_dir="):
-            load_encoder("relational")
+    def test_without_a_name_it_is_the_embedded_checkpoint(self):
+        options = {"device": "cpu", "dtype": "float32"}
+        named = load_encoder("relational", checkpoint_dir="relsim-mini", **options)
+        assert load_encoder("relational", **options).fingerprint == named.fingerprint
 
     def test_errors_of_the_checkpoint_pass_through(self, tmp_path):
         with pytest.raises(CheckpointError):

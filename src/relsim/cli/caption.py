@@ -12,6 +12,7 @@ import typer
 
 from relsim.cli import options
 from relsim.cli.output import emit, image_progress, note, print_json
+from relsim.models.embedded import DEFAULT_CAPTIONER
 
 if TYPE_CHECKING:
     from relsim.captions.captioner import Captioner
@@ -29,7 +30,7 @@ Checkpoint = Annotated[
         "--checkpoint",
         "-c",
         metavar="DIR|ID",
-        help=f"Captioner: a folder, or an id on the Hugging Face Hub. Default: ${_VARIABLE}.",
+        help=f"Captioner: a folder, or an id on the Hugging Face Hub. Default: ${_VARIABLE}, else {DEFAULT_CAPTIONER}.",
         rich_help_panel=options.MODEL_PANEL,
     ),
 ]
@@ -64,9 +65,10 @@ def caption(
     ] = None,
     as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
 ) -> None:
-    """Write an anonymous caption for each image: its logic, with placeholders for what it shows.
+    """Write an anonymous caption for each image.
 
-    Prints path, tab, caption. Exits with 3 if some images could not be used.
+    A caption states the image's logic, with placeholders for what it shows. Prints path, tab, caption. Exits with 3 if
+    some images could not be used.
     """
     from relsim.captions.captioner import Captioner
     from relsim.data.sources import list_images
@@ -100,18 +102,9 @@ def caption(
 def _options(
     checkpoint: str | None, base_model: str | None, device: str | None, dtype: str | None, recipe: str | None
 ) -> dict[str, Any]:
-    """What `Captioner.load` takes. Raises `CheckpointError` where no captioner is named."""
-    from relsim.captions.checkpoint import PUBLISHED_CAPTIONER
-    from relsim.errors import CheckpointError
-
-    given = options.model_options(checkpoint or os.environ.get(_VARIABLE), base_model, device, dtype, recipe)
-    if "checkpoint_dir" not in given:
-        raise CheckpointError(
-            f"name a captioner with --checkpoint or {_VARIABLE}: a folder of your own, or {PUBLISHED_CAPTIONER}, the "
-            "published one, which fetches a base model of 16 GB"
-        )
-    named = options.with_environment(given).get("base_model")
-    return given if named is None else {**given, "base_model": named}
+    """What `Captioner.load` takes: the captioner that is named, else the environment's, else the embedded one."""
+    named = checkpoint or os.environ.get(_VARIABLE) or DEFAULT_CAPTIONER
+    return options.with_environment(options.model_options(named, base_model, device, dtype, recipe))
 
 
 def _caption(captioner: Captioner, records: Sequence[Any], sampling: Sampling, *, quiet: bool) -> Iterator[Outcome]:

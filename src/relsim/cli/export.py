@@ -38,13 +38,16 @@ def export(
     ] = None,
     as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
 ) -> None:
-    """Write a checkpoint with its model card into a folder, or push it to the Hub."""
+    """Write a checkpoint into a folder, or push it to the Hub.
+
+    Its model card goes along.
+    """
     if out is None and push is None:
         raise RelsimError("nowhere to export to; name a folder (--out DIR), a repository (--push OWNER/NAME), or both")
     from relsim.training.export import export_checkpoint
     from relsim.training.push import push_checkpoint
 
-    base = options.with_environment(options.model_options(None, base_model, None, None, None)).get("base_model")
+    base = options.with_environment(options.model_options(checkpoint, base_model, None, None, None)).get("base_model")
     with tempfile.TemporaryDirectory(prefix="relsim-export-") as temporary:
         # A checkpoint is a folder of its own, so that a temporary one is not there yet either.
         folder = out or Path(temporary) / "checkpoint"

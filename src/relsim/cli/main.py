@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from relsim._version import __version__
-from relsim.cli import demo, doctor, embed, score, search
+from relsim.cli import caption, demo, doctor, embed, evaluate, export, score, search, train
 from relsim.cli.output import emit, note
 from relsim.errors import RelsimError
 
@@ -51,10 +51,24 @@ def _verb(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _group(name: str, text: str, **options: Any) -> typer.Typer:
+    """A verb that has verbs of its own."""
+    group = typer.Typer(help=text, rich_markup_mode=None, **options)
+    app.add_typer(group, name=name)
+    return group
+
+
 app.command("score")(_verb(score.score))
 app.command("embed")(_verb(embed.embed))
 app.command("search")(_verb(search.search))
-app.command("demo")(_verb(demo.demo))
+app.command("caption")(_verb(caption.caption))
+app.command("train", context_settings=train.CONTEXT)(_verb(train.train))
+app.command("export")(_verb(export.export))
+_evaluate = _group("evaluate", "Measure an encoder on pictures whose relations are known.", no_args_is_help=True)
+_evaluate.command("triplets")(_verb(evaluate.triplets))
+_demo = _group("demo", demo.HELP, invoke_without_command=True, subcommand_metavar="[COMMAND]")
+_demo.callback()(_verb(demo.demo))
+_demo.command("world")(_verb(demo.world))
 app.command("doctor")(_verb(doctor.doctor))
 
 

@@ -12,6 +12,7 @@ import typer
 
 from relsim.encoders import DEFAULT_ENCODER
 from relsim.errors import RelsimError
+from relsim.models.embedded import DEFAULT, NAMES
 
 if TYPE_CHECKING:
     from relsim.encoders.base import AnyEncoder
@@ -24,8 +25,9 @@ Checkpoint = Annotated[
     typer.Option(
         "--checkpoint",
         "-c",
-        metavar="DIR|ID",
-        help="Checkpoint: a folder, or an id on the Hugging Face Hub. Default: $RELSIM_CHECKPOINT.",
+        metavar="DIR|ID|NAME",
+        help=f"Checkpoint: a folder, an id on the Hugging Face Hub, or one of {', '.join(NAMES[:2])}. "
+        f"Default: $RELSIM_CHECKPOINT, else {DEFAULT}.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]
@@ -61,7 +63,7 @@ Recipe = Annotated[
     typer.Option(
         "--recipe",
         metavar="NAME",
-        help="Pixels: native, crop448 or squash448. Default: the checkpoint's own.",
+        help="Pixels: native, crop<side> or squash<side>, such as crop448. Default: the checkpoint's own.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]
@@ -85,9 +87,15 @@ def model_options(
 
 
 def with_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The options, with the environment's checkpoint and base model where none was given."""
+    """The options, with the environment's checkpoint and base model where none was given, else the default one.
+
+    An embedded checkpoint is whole, so the environment's base model is none of its business.
+    """
     found = {name: _absolute(os.environ.get(variable)) for name, variable in _VARIABLES.items()}
-    return {name: value for name, value in found.items() if value} | dict(given)
+    options = {"checkpoint_dir": DEFAULT} | {name: value for name, value in found.items() if value} | dict(given)
+    if options["checkpoint_dir"] in NAMES and "base_model" not in given:
+        options.pop("base_model", None)
+    return options
 
 
 def load_model(options: Mapping[str, str]) -> RelationalSimilarity:

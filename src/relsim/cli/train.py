@@ -123,9 +123,10 @@ def train(
     ] = None,
     as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
 ) -> None:
-    """Train on images with captions; the flags of the published train.sh mean what they mean there.
+    """Train on images with captions.
 
-    What no flag and no configuration says is as published. Several processes: torchrun -m relsim train.
+    The flags of the published train.sh mean what they mean there. What no flag and no configuration says is as
+    published. Several processes: torchrun -m relsim train.
     """
     flags: dict[str, Any] = {
         "run.out": _folder(out, run_name),

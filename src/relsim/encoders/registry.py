@@ -115,16 +115,12 @@ def _relational(
     dtype: str | None = None,
     recipe: str | None = None,
 ) -> AnyEncoder:
-    if checkpoint_dir is None:
-        raise EncoderError(
-            "the encoder relational needs a checkpoint: checkpoint_dir= (--checkpoint) takes a folder or a Hub id such "
-            "as thaoshibe/relsim-qwenvl25-lora"
-        )
     from relsim.encoders.relational import RelationalEncoder
+    from relsim.models.embedded import DEFAULT
     from relsim.models.loading import load_query_vlm
 
     vlm = load_query_vlm(
-        checkpoint_dir,
+        DEFAULT if checkpoint_dir is None else checkpoint_dir,
         base_model=base_model,
         cache_dir=cache_dir,
         revision=revision,

@@ -19,7 +19,14 @@ NAMES = (DEFAULT, DEFAULT_ATTRIBUTES, "relsim-mini-base", DEFAULT_CAPTIONER)
 PUBLISHED = "thaoshibe/relsim-qwenvl25-lora"
 """The checkpoint for photographs: 7B parameters, on the Hugging Face Hub."""
 
+_HOME = Path(__file__).parent
+
 
 def embedded_folder(name: str | Path) -> Path | None:
     """Folder of the embedded checkpoint of that name, None for any other name."""
-    return Path(__file__).parent / str(name) if str(name) in NAMES else None
+    return _HOME / str(name) if str(name) in NAMES else None
+
+
+def embedded_name(folder: Path) -> str | None:
+    """Name of the embedded checkpoint that lies in this folder, None for any other folder."""
+    return folder.name if folder.name in NAMES and folder.parent.resolve() == _HOME.resolve() else None

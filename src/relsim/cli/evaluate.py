@@ -1,0 +1,91 @@
+"""`relsim evaluate triplets`: does an encoder see the relation where looks say otherwise?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from relsim.cli import options
+from relsim.cli.output import image_progress, note, print_json, print_rows
+from relsim.encoders import DEFAULT_ENCODER
+
+if TYPE_CHECKING:
+    from relsim.evaluation.triplet_runs import TripletRun
+
+EXIT_SOME_FAILED = 3
+_SHOWN_FAILURES = 5
+
+
+def triplets(
+    place: Annotated[
+        Path, typer.Argument(metavar="FOLDER|MANIFEST", help="A manifest (.jsonl), or the folder that holds one.")
+    ],
+    encoder: Annotated[
+        str, typer.Option(metavar="NAME", help="relational, descriptors, or any other that is registered.")
+    ] = DEFAULT_ENCODER,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Make N triplets of each kind from relation labels. Default: those in triplets.jsonl, else 1,000.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Which triplets are made.")] = 0,
+    by: Annotated[
+        Literal["family", "relation"], typer.Option(metavar="family|relation", help="Rows of the table.")
+    ] = "family",
+    checkpoint: options.Checkpoint = None,
+    base_model: options.BaseModel = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    recipe: options.Recipe = None,
+    image_folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the images of the manifest are.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
+    ] = None,
+    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+) -> None:
+    """Measure how often the image with the anchor's relation is nearer than one with another relation.
+
+    In conflict triplets only the other one looks like the anchor. Exits with 3 if some images could not be used.
+    """
+    from relsim.data.sources import list_images
+    from relsim.evaluation.triplet_runs import find_manifest, find_triplets, records_of, run_triplets
+
+    manifest = find_manifest(place)
+    records = list_images([manifest], image_folder=image_folder)
+    chosen = find_triplets(manifest, records, count=count, seed=seed)
+    given = options.model_options(checkpoint, base_model, device, dtype, recipe)
+    loaded = options.load_encoder(encoder, options.with_environment(given) if encoder == DEFAULT_ENCODER else given)
+    with image_progress(len(records_of(records, chosen)), quiet=as_json) as advance:
+        run = run_triplets(records, chosen, loaded, workers=workers, on_outcome=advance)
+    if as_json:
+        print_json(_document(run, manifest))
+    else:
+        columns, *rows = run.report.rows(by)
+        print_rows(columns, rows)
+        _report(run)
+    if run.failures:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _document(run: TripletRun, manifest: Path) -> dict[str, Any]:
+    document = run.to_json()
+    return {"schema": document.pop("schema"), "manifest": str(manifest), **document}
+
+
+def _report(run: TripletRun) -> None:
+    """Tell what could not be used."""
+    if run.report.missing:
+        note(
+            f"{run.report.missing:,} triplets left out: a picture of theirs could not be used or is not in the manifest"
+        )
+    for failure in run.failures[:_SHOWN_FAILURES]:
+        note(f"  {failure.record.image_id}: {failure.reason} ({failure.status.value})")
+    if len(run.failures) > _SHOWN_FAILURES:
+        note(f"  ... and {len(run.failures) - _SHOWN_FAILURES:,} more; --json lists all")
