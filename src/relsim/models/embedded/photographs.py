@@ -4,10 +4,10 @@ A picture is sampled at 64 x 64 pixels, and two shares tell: how much of it the 
 32 levels per channel), and how many neighbours in the sample are nearly equal. A drawing has few colours, or large
 areas that change smoothly. A photograph has neither.
 
-Measured on pictures of the drawn world in all styles and on all backgrounds: none of 1,500 was taken for a photograph
-as drawn, none resized, 0.7 % as JPEG of quality 95, 2.7 % of quality 60. Of crops of two photographs (plain, resized,
-blurred, recompressed) 90 to 98 % were recognised, of smooth noise, noise of a sensor and the like 90 to 100 %. What is
-missed is nearly one surface: a clear sky, a gradient with a little noise, a texture of a single hue.
+Measured on 750 pictures of the drawn world, of all splits, styles and backgrounds: none was taken for a photograph as
+drawn, none when resized, 0.3 % as JPEG of quality 95, 1.3 % of quality 85, 2.4 % of quality 60. Of crops of two
+photographs (as they are, resized, blurred, recompressed) 90 to 98 % were recognised, of noise at all scales 88 to
+100 %. What is missed is nearly one surface: a clear sky, a plain gradient with faint noise, a texture of a single hue.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NEAR, NEAR_SHARE = 4, 0.70
 
 
 def looks_photographic(image: Image.Image) -> bool:
-    """Whether an RGB picture looks like a photograph. Takes about 0.2 ms at any size."""
+    """Whether an RGB picture looks like a photograph. Takes less than a millisecond at any size."""
     size = min(SAMPLE, image.width), min(SAMPLE, image.height)
     sample = np.asarray(image.resize(size, Image.Resampling.NEAREST)).astype(np.int16)
     levels = sample >> 3
