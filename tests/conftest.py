@@ -5,6 +5,8 @@
 
 import json
 import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,11 @@ from PIL import Image
 
 # Idle threads of OpenMP spin for a while by default; where other programs want the same cores that triples the time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A job that is started in the background may have interrupts switched off, and so would every program that tests start
+# and interrupt.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -5,6 +5,7 @@ Both come from the base's own chat template, so that what is trained is what tra
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,16 @@ def prepare_processor(base: Path, home: Path, *, write: bool = True) -> Path:
         copy_processor(base, draft)
         tokenizer.add_special_tokens({"additional_special_tokens": [QUERY_TOKEN]}, replace_extra_special_tokens=False)
         tokenizer.save_pretrained(draft)
+        _name_special_tokens_as_before(draft / "tokenizer_config.json")
     return home
+
+
+def _name_special_tokens_as_before(path: Path) -> None:
+    """Transformers 5 lists special tokens under a name where 4.x, and so the published package, expects an object."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(config.get("extra_special_tokens"), list):
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+        path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_answers(processor: Path, question: str) -> Answers:
