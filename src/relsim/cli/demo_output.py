@@ -11,7 +11,7 @@ from relsim.demo.results import Captioned, Drawn, Embedded, Measured, Picture, S
 @singledispatch
 def print_result(result: object) -> None:
     """Print the result of a step to stdout."""
-    raise NotImplementedError(type(result).__name__)
+    raise TypeError(f"no way to show a {type(result).__name__} is registered")
 
 
 @print_result.register

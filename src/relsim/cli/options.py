@@ -140,6 +140,5 @@ def _load_model(options: tuple[tuple[str, str], ...]) -> RelationalSimilarity:
 
 def _absolute(name: str | None) -> str | None:
     """A folder's absolute path, so that it is found again from elsewhere; a Hub id as it is."""
-    # os.path and not Path, which raises for the home folder of an unknown user.
-    expanded = os.path.expanduser(name) if name else ""  # noqa: PTH111
+    expanded = os.path.expanduser(name) if name else ""  # noqa: PTH111 - Path raises for the home of an unknown user
     return str(Path(expanded).resolve()) if expanded and Path(expanded).is_dir() else name
