@@ -28,6 +28,7 @@ _TUNED = {
     "all": "all weights of the language model{vision}",
     "head": "the projection alone; the base model is frozen",
 }
+_OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon for hidden matrices, AdamW for the rest"}
 _LICENCE = (
     "The weights follow the licences of the base model and of the data they were trained on, which this card cannot "
     "know. The program that trained them is MIT-licensed."
@@ -111,7 +112,7 @@ def _recipe(config: TrainingConfig, network: TrainingNetwork, data: Data, step: 
         "trained": f"{tuned}{'; the query row' if model.train_query_row else ''} ({len(network.flat):,} numbers)",
         "pictures": f"{len(data.train):,} for training, {held_out:,} held out, {model.recipe}",
         "objective": _objective(config) if objective.task == "metric" else "next-token loss of the answer",
-        "optimizer": f"AdamW, learning rate {rate}, weight decay {optimizer.weight_decay:g}, "
+        "optimizer": f"{_OPTIMIZERS[optimizer.kind]}, learning rate {rate}, weight decay {optimizer.weight_decay:g}, "
         f"betas {optimizer.betas}, clip {optimizer.clip}",
         "batch": f"{optimizer.batch_size:,} pictures; {step:,} steps",
         "precision, seed": f"{config.run.precision}, {config.run.seed}",

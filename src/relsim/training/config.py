@@ -121,11 +121,14 @@ class ObjectiveSection(_Section):
 
 
 class OptimizerSection(_Section):
-    """AdamW and its schedule. `batch_size` counts pictures of all processes together; a step takes one batch.
+    """What moves the weights, and its schedule.
 
-    `micro_batch_size` pictures go through the network at once; it changes memory and speed, not the gradient.
+    `batch_size` counts pictures of all processes together; a step takes one batch.
+    `micro_batch_size` pictures go through the network at once; it changes memory and speed, not the gradient. `kind`
+    muon is for training many weights: it moves the hidden matrices, and AdamW the rest (see `muon.py`).
     """
 
+    kind: Literal["adamw", "muon"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)

@@ -3,6 +3,8 @@
 Parameters become views of one *working* tensor for each kind (precision, decayed or not) and their gradients views of
 one gradient tensor. Zeroing, summing over processes, clipping and the optimizer's step work on these.
 
+With Muon (see `muon.py`) its matrices lie in groups of one shape, so that a group is a stack of matrices.
+
 Working weights below fp32 have fp32 *masters*: the optimizer changes the masters, and the working weights are rounded
 from them. Gradients of such weights are summed over micro-batches in fp32.
 """
@@ -25,33 +27,46 @@ class _Group:
     """Parameters of one kind; every tensor is flat and of the same length."""
 
     decays: bool
+    shape: tuple[int, int] | None  # of each matrix, where the group is a stack for Muon
     layout: str
     master: nn.Parameter  # fp32, what the optimizer steps; its gradient is a run of the whole gradient
     working: Tensor  # the master itself where parameters are fp32
     working_gradient: Tensor
 
+    def stack(self, tensor: Tensor) -> Tensor:
+        """A tensor of the group's length as matrices (k, m, n)."""
+        rows, columns = self.shape or (1, len(tensor))
+        return tensor.view(-1, _room(rows * columns))[:, : rows * columns].view(-1, rows, columns)
+
 
 class FlatParameters:
     """Owns the storage of `named` from now on; `lowered` names those that work in `dtype`, the rest in fp32.
 
-    Matrices (two axes and more) are weight-decayed, vectors and scalars (norms, biases, one row) are not.
+    Matrices (two axes and more) are weight-decayed, vectors and scalars (norms, biases, one row) are not. `stacked`
+    names the matrices that Muon moves.
     """
 
     def __init__(
-        self, named: Mapping[str, nn.Parameter], *, lowered: frozenset[str] = frozenset(), dtype: torch.dtype
+        self,
+        named: Mapping[str, nn.Parameter],
+        *,
+        lowered: frozenset[str] = frozenset(),
+        stacked: frozenset[str] = frozenset(),
+        dtype: torch.dtype,
     ) -> None:
         if not named:
             raise TrainingError("nothing in this network is left to train; see model.tune")
-        kinds: dict[tuple[torch.dtype, bool], list[str]] = {}
+        kinds: dict[tuple[torch.dtype, bool, tuple[int, int] | None], list[str]] = {}
         for name, parameter in named.items():
-            kind = (dtype if name in lowered else torch.float32, parameter.dim() >= 2)
+            shape = (parameter.shape[0], parameter.shape[1]) if name in stacked else None
+            kind = (dtype if name in lowered else torch.float32, parameter.dim() >= 2, shape)
             kinds.setdefault(kind, []).append(name)
-        sizes = [sum(_room(named[name]) for name in names) for names in kinds.values()]
+        sizes = [sum(_room(named[name].numel()) for name in names) for names in kinds.values()]
         self.gradient = torch.zeros(sum(sizes), device=next(iter(named.values())).device)
         runs = torch.split(self.gradient, sizes)
         self._groups = [
-            _lay_out({name: named[name] for name in names}, precision, run, decays=decays)
-            for ((precision, decays), names), run in zip(kinds.items(), runs, strict=True)
+            _lay_out({name: named[name] for name in names}, precision, run, decays=decays, shape=shape)
+            for ((precision, decays, shape), names), run in zip(kinds.items(), runs, strict=True)
         ]
         self._lowered = [group for group in self._groups if group.working.dtype is not torch.float32]
 
@@ -65,9 +80,19 @@ class FlatParameters:
         return [group.master for group in self._groups]
 
     def decay_groups(self, weight_decay: float) -> list[dict[str, object]]:
-        """Parameter groups for a torch optimizer."""
+        """Parameter groups for AdamW: all that is not stacked."""
         return [
-            {"params": [group.master], "weight_decay": weight_decay if group.decays else 0.0} for group in self._groups
+            {"params": [group.master], "weight_decay": weight_decay if group.decays else 0.0}
+            for group in self._groups
+            if group.shape is None
+        ]
+
+    def stacks(self, weight_decay: float) -> list[dict[str, object]]:
+        """Parameter groups for Muon; empty where nothing is stacked."""
+        return [
+            {"params": [group.master], "weight_decay": weight_decay, "stack": group.stack}
+            for group in self._groups
+            if group.shape is not None
         ]
 
     def zero_gradient(self) -> None:
@@ -108,24 +133,30 @@ class FlatParameters:
         return [group.layout for group in self._groups]
 
 
-def _lay_out(named: Mapping[str, nn.Parameter], dtype: torch.dtype, gradient: Tensor, *, decays: bool) -> _Group:
+def _lay_out(
+    named: Mapping[str, nn.Parameter],
+    dtype: torch.dtype,
+    gradient: Tensor,
+    *,
+    decays: bool,
+    shape: tuple[int, int] | None,
+) -> _Group:
     flat = torch.zeros_like(gradient)
     start, places = 0, {}
     for name, parameter in named.items():
         places[name] = slice(start, start + parameter.numel())
         flat[places[name]] = parameter.detach().flatten()
-        start += _room(parameter)
+        start += _room(parameter.numel())
     plain = dtype is torch.float32
     working = flat if plain else flat.to(dtype)
     working_gradient = gradient if plain else torch.zeros_like(working)
     for name, parameter in named.items():
-        shape = parameter.shape
-        parameter.data = working[places[name]].view(shape)
-        parameter.grad = working_gradient[places[name]].view(shape)
+        parameter.grad = working_gradient[places[name]].view(parameter.shape)
+        parameter.data = working[places[name]].view(parameter.shape)
     master = nn.Parameter(flat)
     master.grad = gradient
     shapes = " ".join(f"{name}{list(parameter.shape)}" for name, parameter in named.items())
-    return _Group(decays, f"{dtype} {shapes}", master, working, working_gradient)
+    return _Group(decays, shape, f"{dtype} {shapes}", master, working, working_gradient)
 
 
 def _gradient_of(group: _Group) -> Tensor:
@@ -135,5 +166,5 @@ def _gradient_of(group: _Group) -> Tensor:
     return gradient
 
 
-def _room(parameter: Tensor) -> int:
-    return -(-parameter.numel() // _ALIGNMENT) * _ALIGNMENT
+def _room(numbers: int) -> int:
+    return -(-numbers // _ALIGNMENT) * _ALIGNMENT

@@ -27,8 +27,10 @@ from torch import Tensor
 from relsim.errors import MissingExtraError, TrainingError
 from relsim.files import temporary_beside
 from relsim.models.hub import resolve_folder
-from relsim.training.config import TrainingConfig
+from relsim.training.config import OptimizerSection, TrainingConfig
 from relsim.training.feed import Batch, Data, Feed, open_data, read_ahead
+from relsim.training.flat import FlatParameters
+from relsim.training.muon import Muon
 from relsim.training.network import TrainingNetwork
 from relsim.training.processes import Processes
 from relsim.training.prompts import prepare_processor
@@ -107,6 +109,17 @@ def _accelerator(config: TrainingConfig) -> tuple[Any, str]:
     return accelerator, precision
 
 
+def _optimizers(settings: OptimizerSection, flat: FlatParameters, *, fused: bool) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the stacks where there are any."""
+    decay, rate = settings.weight_decay, settings.learning_rate
+    found: list[torch.optim.Optimizer] = []
+    if others := flat.decay_groups(decay):
+        found.append(torch.optim.AdamW(others, lr=rate, betas=settings.betas, fused=fused))
+    if stacks := flat.stacks(decay):
+        found.append(Muon(stacks, lr=rate))
+    return found
+
+
 def _open_folder(config: TrainingConfig) -> None:
     """Make the run's folder and write its settings there."""
     out = config.run.out
@@ -147,18 +160,13 @@ class _Run:
         self._end = min(self._steps, config.run.stop_at or self._steps)
         self._task: Task = make_task(config, network, data, processes)
         self._flat = network.flat
-        self._optimizer = torch.optim.AdamW(
-            self._flat.decay_groups(settings.weight_decay),
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            fused=processes.device.type in ("cpu", "cuda"),
-        )
+        self._optimizers = _optimizers(settings, self._flat, fused=processes.device.type in ("cpu", "cuda"))
         self._scaler = accelerator.scaler
         self._saver = Saver(
             config,
             network=network,
             data=data,
-            optimizer=self._optimizer,
+            optimizers=self._optimizers,
             scaler=self._scaler,
             processes=processes,
         )
@@ -193,18 +201,21 @@ class _Run:
 
     def _step(self, batch: Batch) -> None:
         settings, progress = self._config.optimizer, self._progress
-        for group in self._optimizer.param_groups:
+        for group in (group for optimizer in self._optimizers for group in optimizer.param_groups):
             group["lr"] = self._rate(batch.step)
         self._flat.zero_gradient()
         progress.sums[:3] += self._task.learn(batch, self._backward)
         self._processes.sum(self._flat.gradient)
         if self._scaler is not None:
-            self._scaler.unscale_(self._optimizer)
+            for optimizer in self._optimizers:
+                self._scaler.unscale_(optimizer)
         progress.sums[3] += self._flat.clip(settings.clip)
-        if self._scaler is None:
-            self._optimizer.step()
-        else:
-            self._scaler.step(self._optimizer)
+        for optimizer in self._optimizers:
+            if self._scaler is None:
+                optimizer.step()
+            else:
+                self._scaler.step(optimizer)
+        if self._scaler is not None:
             self._scaler.update()
         self._flat.publish()
         progress.since += 1

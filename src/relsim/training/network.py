@@ -169,7 +169,18 @@ class TrainingNetwork:
             if extra is not None:
                 extra.data = extra.data.to(self.device)
         names = frozenset(lowered) if precision == "bf16" else frozenset()
-        self.flat = FlatParameters(self.trained(), lowered=names, dtype=self.dtype)
+        self.flat = FlatParameters(self.trained(), lowered=names, stacked=self._hidden_matrices(), dtype=self.dtype)
+
+    def _hidden_matrices(self) -> frozenset[str]:
+        """What Muon moves: matrices between hidden states. Tables of words, where each row is its own, are not."""
+        if self.config.optimizer.kind != "muon":
+            return frozenset()
+        tables = {id(module.weight) for module in (self.model.get_input_embeddings(), self.model.lm_head)}
+        return frozenset(
+            name
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad and parameter.dim() == 2 and id(parameter) not in tables
+        )
 
 
 def _side(recipe: Recipe) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +26,7 @@ from relsim.training.processes import Processes
 from relsim.training.publishing import write_network
 from relsim.training.state import State, check_same_facts, save_state
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what torch's AdamW keeps for each tensor
+_MOMENT = re.compile(r"(?!master\.)(\w+)\.(\d+)")  # what an optimizer keeps for the master of that number
 
 
 @dataclass(slots=True)
@@ -46,12 +48,12 @@ class Saver:
         *,
         network: TrainingNetwork,
         data: Data,
-        optimizer: torch.optim.Optimizer,
+        optimizers: Sequence[torch.optim.Optimizer],
         scaler: Any,
         processes: Processes,
     ) -> None:
         self._config, self._network, self._data = config, network, data
-        self._optimizer, self._scaler, self._processes = optimizer, scaler, processes
+        self._optimizers, self._scaler, self._processes = optimizers, scaler, processes
         self.checkpoints = Checkpoints(config.run.out, keep=config.run.keep)
         self._settings = config.model_dump(mode="json")
 
@@ -93,10 +95,11 @@ class Saver:
         """Put weights, moments and progress back. Raises `TrainingError` for other pictures or another network."""
         check_same_facts(state, self._facts())
         self._network.flat.load(state.tensors)
-        for number, master in enumerate(self._network.flat.masters):
-            self._optimizer.state[master] = {
-                name: state.tensors[f"{name}.{number}"].to(self._processes.device) for name in _MOMENTS
-            }
+        masters = self._network.flat.masters
+        for name, tensor in state.tensors.items():
+            if moment := _MOMENT.fullmatch(name):
+                master = masters[int(moment[2])]
+                self._optimizer_of(master).state[master][moment[1]] = tensor.to(self._processes.device)
         progress.best, progress.since = state.best, int(state.logged["since"])
         if self._processes.first:
             progress.sums += torch.tensor(state.logged["sums"], device=progress.sums.device)
@@ -104,8 +107,15 @@ class Saver:
             self._scaler.update(state.scale)
 
     def _moments(self) -> dict[str, Tensor]:
-        states = [self._optimizer.state[master] for master in self._network.flat.masters]
-        return {f"{name}.{number}": values[name] for number, values in enumerate(states) for name in _MOMENTS}
+        states = [self._optimizer_of(master).state[master] for master in self._network.flat.masters]
+        return {f"{name}.{number}": tensor for number, kept in enumerate(states) for name, tensor in kept.items()}
+
+    def _optimizer_of(self, master: Tensor) -> torch.optim.Optimizer:
+        return next(
+            optimizer
+            for optimizer in self._optimizers
+            if any(master is parameter for group in optimizer.param_groups for parameter in group["params"])
+        )
 
     def _facts(self) -> dict[str, Any]:
         """What must be the same besides the configuration."""

@@ -1,8 +1,8 @@
 """The state of a run between two steps, in one file: what a later process needs to go on as if nothing had happened.
 
-    state-<step>.safetensors    masters and AdamW's moments as long fp32 tensors (see `flat.py`); in the header, as JSON
-                                under "relsim": schema, step, configuration, facts of data and network, best figure,
-                                sums since the last line of the log, loss scale
+    state-<step>.safetensors    masters and the optimizers' moments as long fp32 tensors (see `flat.py`); in the header,
+                                as JSON under "relsim": schema, step, configuration, facts of data and network, best
+                                figure, sums since the last line of the log, loss scale
 
 Order of data, learning rate and dropout follow from the seed and the step, so they need no state. The file appears by
 one rename; a reader sees all of it or none.
