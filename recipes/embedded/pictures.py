@@ -1,10 +1,13 @@
-"""Training pictures of the embedded models: scenes of the drawn world, stored once, with three sets of captions.
+"""Training pictures of the embedded models: scenes of the drawn world, stored once, with several sets of captions.
 
-    anonymous/     scenes, captioned by their relation without names          relsim-mini, the captioner
-    descriptive/   scenes and portraits, captioned by what they show          relsim-mini-attributes
-    both/          the same pictures, captioned by both in one sentence pair  the base
+    anonymous/     scenes, captioned by their relation without names            relsim-mini, the captioner
+    descriptive/   the same scenes, captioned by what they show                 relsim-mini-attributes
+    both/          the same scenes, captioned in both ways                      the base
+    portraits/     large things in no relation, captioned by their names alone  relsim-mini-attributes, its first lesson
 
-The three folders share one file of pixels. The last anonymous caption of each relation is kept out of all of them.
+Folders of scenes share one file of pixels. The last anonymous caption of each relation is kept out of all of them. What
+a scene shows is said by whole descriptions and, as often, by the names of its main things alone: in a whole description
+ground and style tell pictures apart long before the kinds of things do.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,7 @@ from numpy.typing import NDArray
 
 from relsim.models.pixels import Recipe
 from relsim.training.crops import CropRow, CropWriter
+from relsim.world.descriptions import listed_names, name_query
 from relsim.world.looks import Split
 from relsim.world.relations import PORTRAIT
 from relsim.world.scenes import Scene, draw, draw_scene, scenes
@@ -37,50 +42,49 @@ class Picture:
     relation: str
     square: NDArray[np.uint8]
     anonymous: tuple[str, ...]
-    descriptive: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def both(self) -> tuple[str, ...]:
+        """Descriptions and anonymous captions in one text each, the shorter and harder part first."""
+        return tuple(
+            f"{text}. {self.descriptions[number % len(self.descriptions)]}."
+            for number, text in enumerate(self.anonymous)
+        )
 
 
 def draw_pictures(folder: Path, *, relations: int, portraits: int, side: int, workers: int = 2) -> None:
     """Draw `relations` scenes of the training split and `portraits` of large objects into `folder`."""
     recipe = Recipe.parse(f"crop{side}")
-    both: list[CropRow] = []
-    descriptive: list[CropRow] = []
-    anonymous: list[CropRow] = []
-    chunks = ((chunk, side) for chunk in _chunks(_scenes(relations, portraits)))
-    with CropWriter(folder / "both", recipe) as writer, get_context("spawn").Pool(workers) as pool:
-        for pictures in pool.imap(_draw, chunks):
-            for picture in pictures:
-                pair = tuple(
-                    f"{picture.descriptive[number % len(picture.descriptive)]}. {text}"
-                    for number, text in enumerate(picture.anonymous)
-                )
-                writer.append(picture.square, picture.image_id, pair, relation=picture.relation)
-                row = CropRow(picture.image_id, pair, picture.relation, picture.relation)
-                both.append(row)
-                descriptive.append(replace(row, captions=picture.descriptive, group=None))
-                anonymous.append(replace(row, captions=picture.anonymous))
-        store = writer.publish()
-    for name, rows in (("descriptive", descriptive), ("anonymous", anonymous)):
+    with get_context("spawn").Pool(workers) as pool:
+        with CropWriter(folder / "portraits", recipe) as writer:
+            for picture in _drawn(pool, _portraits(portraits), side):
+                writer.append(picture.square, picture.image_id, picture.names, relation=picture.relation)
+            writer.publish()
+        rows: dict[str, list[CropRow]] = {"anonymous": [], "descriptive": []}
+        with CropWriter(folder / "both", recipe) as writer:
+            for picture in _drawn(pool, islice(scenes(Split.TRAIN, SEED), relations), side):
+                writer.append(picture.square, picture.image_id, picture.both, relation=picture.relation)
+                row = CropRow(picture.image_id, picture.anonymous, picture.relation, picture.relation)
+                rows["anonymous"].append(row)
+                rows["descriptive"].append(replace(row, captions=(*picture.descriptions, *picture.names), group=None))
+            store = writer.publish()
+    for name, labelled in rows.items():
         with CropWriter(folder / name, recipe) as writer:
             os.link(store.folder / store.pixel_file, folder / name / store.pixel_file)
-            writer.relabel(store, rows)
+            writer.relabel(store, labelled)
 
 
-def _scenes(relations: int, portraits: int) -> Iterator[Scene]:
-    """Portraits are spread evenly among the scenes."""
-    row = scenes(Split.TRAIN, SEED)
-    total = relations + portraits
-    for index in range(total):
-        if (index + 1) * portraits // total > index * portraits // total:
-            rng = np.random.default_rng([SEED, 1, index])
-            yield draw_scene(Split.TRAIN, rng, relation=PORTRAIT.name)
-        else:
-            yield next(row)
+def _portraits(count: int) -> Iterator[Scene]:
+    for index in range(count):
+        yield draw_scene(Split.TRAIN, np.random.default_rng([SEED, 1, index]), relation=PORTRAIT.name)
 
 
-def _chunks(rows: Iterator[Scene]) -> Iterator[list[Scene]]:
-    while chunk := list(islice(rows, _CHUNK)):
-        yield chunk
+def _drawn(pool: Pool, rows: Iterator[Scene], side: int) -> Iterator[Picture]:
+    chunks = iter(lambda: list(islice(rows, _CHUNK)), [])
+    for pictures in pool.imap(_draw, ((chunk, side) for chunk in chunks)):
+        yield from pictures
 
 
 def _draw(task: tuple[list[Scene], int]) -> list[Picture]:
@@ -88,6 +92,16 @@ def _draw(task: tuple[list[Scene], int]) -> list[Picture]:
     pictures = []
     for scene in chunk:
         drawing = draw(scene, side)
-        square = np.asarray(drawing.image)
-        pictures.append(Picture(scene.image_id, scene.relation, square, scene.captions[:-1], drawing.descriptions))
+        main = [name_query(kind, colour) for kind, colour, _ in drawing.sight.things[:1]]
+        names = (*main, *main, listed_names(drawing.sight))
+        pictures.append(
+            Picture(
+                image_id=scene.image_id,
+                relation=scene.relation,
+                square=np.asarray(drawing.image),
+                anonymous=scene.captions[:-1],
+                descriptions=drawing.descriptions,
+                names=names,
+            )
+        )
     return pictures

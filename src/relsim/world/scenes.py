@@ -23,7 +23,7 @@ from relsim.world.palettes import PALETTES
 from relsim.world.relations import Relation, relation_named
 from relsim.world.stage import Actor, Stage
 
-WORLD = "relsim-world/1"
+WORLD = "relsim-world/2"
 """Version of the world: another one draws other pictures from the same seed."""
 
 

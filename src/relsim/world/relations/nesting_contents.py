@@ -13,9 +13,9 @@ from relsim.world.stage import Stage, circle, on_circle, rectangle
 
 def _fill(stage: Stage, left: float, right: float, floor: float, depth: float) -> None:
     """Things lying between two walls on a floor, in staggered rows."""
-    size = stage.between(0.34, 0.46)
-    columns = max(2, int((right - left) / size))
-    rows = max(1, int(depth / size))
+    size = stage.between(0.26, 0.36)
+    columns = max(3, int((right - left) / size))
+    rows = max(3, int(depth / size))
     for row in range(rows):
         for column in range(columns - row % 2):
             x = left + (column + 0.5 + row % 2 / 2) * (right - left) / columns
@@ -167,12 +167,14 @@ def bell_jar(stage: Stage) -> None:
 def netted(stage: Stage) -> None:
     """Something behind a crossed net that follows a ring."""
     radius = stage.between(0.78, 0.9)
+    # A pale ground and wide meshes: drawn in outlines, the thing would else drown in the net.
+    stage.disc(0, 0, radius, blend(stage.cast[1].colour.rgb, stage.paper, 0.8), plain=True)
     stage.put(stage.cast[0], 0, 0, radius * 1.2)
-    colour, step = stage.cast[1].colour.rgb, radius / 2.5
+    colour, step = stage.cast[1].colour.rgb, radius / 1.7
     with stage.clipped(circle(0, 0, radius)):
-        for k in range(-5, 6):
-            stage.line([(k * step - radius, -radius), (k * step + radius, radius)], width=0.045, colour=colour)
-            stage.line([(k * step + radius, -radius), (k * step - radius, radius)], width=0.045, colour=colour)
+        for k in range(-3, 4):
+            stage.line([(k * step - radius, -radius), (k * step + radius, radius)], width=0.035, colour=colour)
+            stage.line([(k * step + radius, -radius), (k * step - radius, radius)], width=0.035, colour=colour)
     stage.ring(0, 0, radius, width=0.06, colour=colour)
 
 

@@ -59,11 +59,13 @@ def nested_to_a_side(stage: Stage) -> None:
 
 
 def _cut_body(stage: Stage, outline: Points, centre: tuple[float, float], layers: int) -> None:
-    """Bands of one outline, each a smaller copy about `centre`, with a core."""
+    """Bands of one outline, each a smaller copy about `centre`, with a core; a line parts each from the next."""
     middle = np.array(centre, np.float32)
     for number, colour in enumerate(_shades(stage, layers)):
         share = 1 - number * stage.between(0.8, 0.95) / layers
-        stage.shape((outline - middle) * share + middle, colour)
+        band = (outline - middle) * share + middle
+        stage.shape(band, colour, plain=number > 0)
+        stage.line(np.concatenate([band, band[:2]]), width=0.05 if number == 0 else 0.025)
 
 
 def layers_half(stage: Stage) -> None:
@@ -84,7 +86,9 @@ def layers_wedge(stage: Stage) -> None:
     for number, colour in enumerate(colours[1:]):
         reach = radius * (0.94 - 0.8 * number / layers)
         wedge = [(0.0, 0.0), *(on_circle(reach, turn + opening * k / 12) for k in range(13))]
-        stage.shape(wedge, colour, plain=number == 0)
+        stage.shape(wedge, colour, plain=True)
+        stage.line([*wedge, *wedge[:2]], width=0.025)
+    stage.ring(0, 0, radius, width=0.05)
     stage.put(stage.cast[0], *on_circle(radius * 0.3, turn + opening / 2 + 180), 0.5)
 
 
