@@ -3,6 +3,7 @@
 `golden/` was made by the published package on a small random network; `images/` are its 17 pictures.
 """
 
+import importlib.util
 import json
 import os
 import signal
@@ -114,3 +115,12 @@ def embed():
         return vlm.embed([vlm.prepare(picture) for picture in pictures])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def hub_server():
+    """The module tests/local_hub.py; importlib mode has no other way to a file beside the tests."""
+    spec = importlib.util.spec_from_file_location("local_hub", Path(__file__).with_name("local_hub.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

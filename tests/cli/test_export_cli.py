@@ -1,12 +1,8 @@
 """`relsim export`: layouts that load, and a push to a local server that speaks the Hub's protocol."""
 
-import base64
-import hashlib
 import json
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -15,113 +11,16 @@ OWNER = "someone"
 TOKEN = "hf_local"
 
 
-class _Hub(ThreadingHTTPServer):
-    """Takes repositories and commits; `files` has the content of what was committed, by repository and path."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.created = {}
-        self.files = {}
-        self.objects = {}
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        path = self.path.split("?")[0]
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            self.answer({"error": "no"}, 401)
-        elif path == "/api/repos/create":
-            self.create(json.loads(body))
-        elif path.endswith("/info/lfs/objects/batch"):
-            self.offer(json.loads(body)["objects"])
-        elif "/preupload/" in path:
-            files = json.loads(body)["files"]
-            modes = {
-                file["path"]: "lfs" if file["path"].endswith((".safetensors", ".pt")) else "regular" for file in files
-            }
-            self.answer(
-                {"files": [{"path": name, "uploadMode": mode, "shouldIgnore": False} for name, mode in modes.items()]}
-            )
-        elif "/commit/" in path:
-            self.commit(path.removeprefix("/api/models/").split("/commit/")[0], body)
-        else:
-            self.answer({"errors": [], "warnings": []})
-
-    def do_PUT(self):
-        data = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.objects[self.path.rsplit("/", 1)[1]] = data
-        self.answer({})
-
-    def create(self, wish):
-        name = f"{wish.get('organization') or OWNER}/{wish['name']}"
-        if name.startswith("locked/"):
-            self.answer({"error": "not yours"}, 403)
-            return
-        self.server.created[name] = wish.get("private") or wish.get("visibility") == "private"
-        self.answer({"url": f"{self.server.url}/{name}", "id": name})
-
-    def offer(self, objects):
-        links = [
-            {**item, "actions": {"upload": {"href": f"{self.server.url}/put/{item['oid']}"}}}
-            for item in objects
-        ]  # fmt: skip
-        self.answer({"transfer": "basic", "objects": links}, kind="application/vnd.git-lfs+json")
-
-    def commit(self, repository, body):
-        for line in map(json.loads, body.splitlines()):
-            value = line["value"]
-            if line["key"] == "file":
-                self.server.files[repository, value["path"]] = base64.b64decode(value["content"])
-            elif line["key"] == "lfsFile":
-                data = self.server.objects[value["oid"]]
-                assert hashlib.sha256(data).hexdigest() == value["oid"]
-                self.server.files[repository, value["path"]] = data
-        commit = "c" * 40
-        self.answer({"commitOid": commit, "commitUrl": f"{self.server.url}/{repository}/commit/{commit}"})
-
-    def answer(self, content, status=200, kind="application/json"):
-        data = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-
 @pytest.fixture(scope="module")
-def hub():
-    server = _Hub()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def hub(hub_server):
+    with hub_server.LocalHub() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def variables(hub, environment, tmp_path_factory):
     """Variables of a process whose Hub is the local server; huggingface_hub reads them when it is imported."""
-    settings = {
-        "HF_HUB_OFFLINE": "0",
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "NO_PROXY": "127.0.0.1",
-    }
-    places = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path_factory.mktemp("home")), "HF_TOKEN": TOKEN}
-    return {**environment, **settings, **places}
+    return {**environment, **hub.variables(tmp_path_factory.mktemp("home"))}
 
 
 PUSH = """

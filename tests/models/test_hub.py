@@ -3,12 +3,10 @@
 `huggingface_hub` reads its endpoint and its offline switch when it is imported, so each attempt is a process.
 """
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,100 +17,14 @@ from relsim.errors import CheckpointError
 from relsim.models.hub import resolve_folder
 
 METRIC, BASE = "someone/relsim-checkpoint", "Qwen/Qwen2.5-VL-7B-Instruct"
-COMMITS = {"main": "a" * 40, "v1": "b" * 40}
-REFUSED = {"someone/gated": (403, "GatedRepo"), "someone/private": (401, "RepoNotFound"), "someone/broken": (500, None)}
+MAIN, V1 = "a" * 40, "b" * 40  # the commits of the local server's branches
 
 
 UNWANTED = ("modeling_evil.py", "pytorch_model.bin", "training_args.pt", "sub/inner.py", "weights.ckpt", "model.gguf")
 
 
-class _Hub(ThreadingHTTPServer):
-    """Serves the folders in `repositories`; writes down what it was asked for in `requests`."""
-
-    daemon_threads = True
-
-    def __init__(self, repositories):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.repositories = repositories
-        self.requests = []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self.answer()
-
-    def do_GET(self):
-        self.answer()
-
-    def answer(self):
-        path = self.path.split("?")[0].removeprefix("/api/models").lstrip("/")
-        owner, name, *rest = path.split("/")
-        repository = f"{owner}/{name}"
-        self.server.requests.append((self.command, path))
-        folder = self.server.repositories.get(repository)
-        verb, revision = [*rest, "revision", "main"][:2]
-        commit = COMMITS.get(revision, revision if revision in COMMITS.values() else None)
-        if folder is None:
-            self.refuse(*REFUSED.get(repository, (404, "RepoNotFound")))
-        elif commit is None:
-            self.refuse(404, "RevisionNotFound")
-        elif verb == "revision":
-            self.send({"id": repository, "sha": commit, "siblings": []})
-        elif verb == "tree":
-            self.send([self.entry(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()])
-        else:
-            self.file(folder / "/".join(rest[2:]), commit)
-
-    @staticmethod
-    def entry(folder, path):
-        oid = hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
-        return {"type": "file", "path": str(path.relative_to(folder)), "size": path.stat().st_size, "oid": oid}
-
-    def file(self, path, commit):
-        if not path.is_file():
-            self.refuse(404, "EntryNotFound")
-            return
-        data = path.read_bytes()
-        etag = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("ETag", f'"{etag}"')
-        self.send_header("X-Repo-Commit", commit)
-        self.end_headers()
-        if self.command == "GET":
-            if "someone/cut" in self.path and path.suffix == ".safetensors":
-                self.wfile.write(data[: len(data) // 2])
-                self.close_connection = True
-                return
-            self.wfile.write(data)
-
-    def send(self, content):
-        data = json.dumps(content).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def refuse(self, status, code):
-        self.send_response(status)
-        if code:
-            self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-
 @pytest.fixture(scope="module")
-def hub(golden, tmp_path_factory):
+def hub(golden, hub_server, tmp_path_factory):
     """A server with the golden checkpoint and, under the name in its adapter, the golden base.
 
     Beside the checkpoint lie files that are not wanted.
@@ -123,13 +35,8 @@ def hub(golden, tmp_path_factory):
     for name in UNWANTED:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"not wanted")
-    server = _Hub({METRIC: folder, BASE: golden / "base", "someone/cut": folder})
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with hub_server.LocalHub({METRIC: folder, BASE: golden / "base", "someone/cut": folder}) as server:
+        yield server
 
 
 RESOLVE = """
@@ -213,7 +120,7 @@ def test_only_tensors_and_settings_are_fetched(downloaded, hub, places):
     """No code, no pickle but the projection's; each wanted file once."""
     tensors = {"adapter_model.safetensors", "projection_and_config.pt"}
     wanted = tensors | {"adapter_config.json", "tokenizer.json", "chat_template.jinja", "merges.txt"}
-    files = [path for verb, path in hub.requests if verb == "GET" and f"{METRIC}/resolve/{COMMITS['main']}" in path]
+    files = [path for verb, path in hub.requests if verb == "GET" and f"{METRIC}/resolve/{MAIN}" in path]
     names = {path.rsplit("/", 1)[1] for path in files}
     assert len(files) == len(set(files))
     assert (
@@ -288,7 +195,7 @@ def test_cut_download_gives_no_folder(online):
 
 
 def test_revision_is_fetched(online):
-    assert online["revision"]["folder"].endswith(COMMITS["v1"])
+    assert online["revision"]["folder"].endswith(V1)
 
 
 def test_unknown_revision_is_named(online):

@@ -1,7 +1,6 @@
 """From the name of a checkpoint to a folder on this machine: a local one, an embedded one, or a repository on the Hub.
 
-Only configuration, tokenizer and tensor files are fetched. `HF_HUB_OFFLINE=1` is honoured: then only what the cache
-holds is used.
+Only configuration, tokenizer and tensor files are fetched.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import re
 from pathlib import Path
 
 from relsim.errors import CheckpointError
+from relsim.hub import fetch_folder
 from relsim.models.embedded import NAMES, embedded_folder
 
 PATTERNS = ("*.json", "*.jinja", "*.txt", "*.safetensors")
@@ -39,43 +39,11 @@ def resolve_folder(
             f"there is no folder {str(name)!r}; it is none of the embedded checkpoints ({', '.join(NAMES)}) "
             "and no Hub id of the form owner/name"
         )
-    return _download(str(name), cache_dir, revision, also)
-
-
-def _download(repo_id: str, cache_dir: str | Path | None, revision: str | None, also: tuple[str, ...]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
+    return fetch_folder(
+        str(name),
+        patterns=[*PATTERNS, *also],
+        ignored=["*/*"],
+        revision=revision,
+        cache_dir=cache_dir,
+        error=CheckpointError,
     )
-
-    try:
-        return Path(
-            snapshot_download(
-                repo_id,
-                revision=revision,
-                cache_dir=cache_dir,
-                allow_patterns=[*PATTERNS, *also],
-                ignore_patterns=["*/*"],
-            )
-        )
-    except GatedRepoError as error:
-        raise CheckpointError(
-            f"{repo_id} asks for a licence to be accepted on the Hub, then `hf auth login`"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(f"{repo_id} is neither a local folder nor a repository on the Hub") from error
-    except RevisionNotFoundError as error:
-        raise CheckpointError(f"{repo_id} has no revision {revision!r} on the Hub") from error
-    except LocalEntryNotFoundError as error:
-        raise CheckpointError(
-            f"{repo_id} is not in the local cache and the Hub cannot be reached; "
-            "download it once while online, or name a local folder"
-        ) from error
-    except HFValidationError as error:
-        raise CheckpointError(f"there is no folder {repo_id!r}, and it is no Hub id: {error}") from error
-    except Exception as error:  # what the HTTP client underneath raises for a cut connection changes between versions
-        raise CheckpointError(f"{repo_id} could not be fetched from the Hub: {error}") from error
