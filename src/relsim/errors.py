@@ -2,6 +2,7 @@
 
     RelsimError                      a known problem: the command line prints it as one line and exits 1
     ├── SourceError                  a source of images cannot be listed (missing path, empty glob, bad manifest)
+    │   └── ShardError               a shard folder cannot be read or written (damaged, unfinished, full disk)
     ├── ImageError                   one image cannot be used; carries the status that goes into its row
     ├── CheckpointError              a checkpoint folder is incomplete, inconsistent or of an unknown kind
     ├── CalibrationError             a percentile is asked of a checkpoint that carries no null distribution
@@ -26,6 +27,10 @@ class RelsimError(Exception):
 
 class SourceError(RelsimError):
     """A source of images cannot be listed."""
+
+
+class ShardError(SourceError):
+    """A shard folder cannot be read or written."""
 
 
 class ImageError(RelsimError):

@@ -7,6 +7,7 @@ for the caller to say.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -15,6 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".tmp-"
+
+
+class FileInUseError(OSError):
+    """A file is locked by somebody else, in this process or another."""
 
 
 @contextlib.contextmanager
@@ -57,5 +62,26 @@ def flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold the lock on a file, which is made where it is missing; the system takes it back however the process ends.
+
+    Nobody waits: raises `FileInUseError` if it is held. A system without flock is an `OSError` as well.
+    """
+    try:
+        import fcntl
+    except ImportError as error:
+        raise OSError(errno.ENOLCK, "writing needs a system with flock (Linux, macOS)") from error
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileInUseError(error.errno, error.strerror, str(path)) from error
+        yield
     finally:
         os.close(descriptor)

@@ -91,9 +91,14 @@ def load_image(record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS) -> Loade
 
 def decode_image(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     """Decode the bytes of an image file to an upright RGB image that carries no metadata. Raises ImageError."""
+    return decode_with_format(data, limits=limits)[0]
+
+
+def decode_with_format(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Image.Image, str]:
+    """Like `decode_image`, with the file's format, by its name in `FORMATS`."""
     if not data:
         raise ImageError(Status.EMPTY, "the file is empty")
-    image = _open(data)
+    image, format_name = _open(data)
     try:
         width, height = image.size
         if width < 1 or height < 1:
@@ -112,7 +117,7 @@ def decode_image(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image
     finally:
         image.close()
     upright.info.clear()
-    return upright
+    return upright, format_name
 
 
 @overload
@@ -186,8 +191,8 @@ def _usable_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _open(data: bytes) -> ImageFile.ImageFile:
-    """Identify the format and read the header.
+def _open(data: bytes) -> tuple[ImageFile.ImageFile, str]:
+    """Identify the format, by its name in `FORMATS`, and read the header.
 
     Pillow's registry is asked directly: `Image.open` compares with a process-wide pixel limit, warns below
     it, and forgets which format it had recognised when the header then proves to be broken.
@@ -200,7 +205,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
             failure = failure or ImageError(Status.NOT_IMAGE, f"this Pillow cannot read {name}: {accepted}")
         elif accepted:
             try:
-                return factory(io.BytesIO(data), "")
+                return factory(io.BytesIO(data), ""), name
             except Exception as error:  # noqa: BLE001 - decoders raise anything; it becomes the reason
                 failure = failure or explain_failure(error, data, format_name=name)
                 failure.__cause__ = error

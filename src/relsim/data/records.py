@@ -15,7 +15,7 @@ from PIL import Image
 
 
 class Status(str, Enum):
-    """What became of one image. Only `OK` rows have a vector."""
+    """What became of one image, when it was downloaded, read or encoded. Only `OK` rows have an image and a vector."""
 
     OK = "ok"
     MISSING = "missing"  # no such path, or a link that leads nowhere
@@ -28,6 +28,14 @@ class Status(str, Enum):
     BAD_SHAPE = "bad_shape"  # an aspect ratio that the recipe cannot take (200:1 and beyond)
     UNREADABLE = "unreadable"  # the system refuses: permissions, input/output errors
     ENCODER = "encoder"  # the encoder failed on this image
+    # Why a download gave no image. NOT_IMAGE, TRUNCATED, DAMAGED, TOO_LARGE and EMPTY are told of downloads as well.
+    DEAD = "dead"  # the address leads nowhere for good: 404, 410, no such host
+    TIMEOUT = "timeout"  # a time limit ran out
+    BLOCKED = "blocked"  # the server refuses: 401, 403, 451, or 429 after all tries
+    ROBOTS = "robots"  # the server's X-Robots-Tag asks that the image is not used
+    PLACEHOLDER = "placeholder"  # a stand-in that the server sends in the image's place
+    REFUSED = "refused"  # the address, the URL or the id is one that relsim's own policy refuses
+    ERROR = "error"  # the server or the connection failed after all tries: 5xx, TLS, resets
 
 
 @dataclass(frozen=True, slots=True)
