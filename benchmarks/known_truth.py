@@ -28,8 +28,8 @@ from relsim.evaluation.statistics import Estimate
 from relsim.evaluation.triplets import Triplet, TripletReport, score_triplets
 from relsim.models.text_encoder import CaptionEncoder
 from relsim.world.looks import Split
-from relsim.world.relations import RELATIONS
-from relsim.world.scenes import Drawing, Scene, draw, scenes
+from relsim.world.relations import PORTRAIT, RELATIONS
+from relsim.world.scenes import Drawing, Scene, draw, draw_scene, scenes
 from relsim.world.triplets import KINDS, SceneTriplet, scene_triplets
 
 SEED, SIZE, CHUNK = 77, 224, 384
@@ -102,19 +102,29 @@ def retrieval(encoders: Encoders, count: int) -> None:
 
 
 def naming(attributes: AnyEncoder, describe: known_words.Writer, count: int) -> None:
-    """Whether the main thing's colour and kind are named: by the nearest sentence, and in the base's own words."""
-    rows = islice(scenes(Split.VALIDATION, SEED + 2), count)
-    drawn = [drawing for drawing in drawings(list(rows)) if drawing.sight.things]
-    images = [drawing.image for drawing in drawn]
-    vectors = attributes.encode([attributes.prepare(image) for image in images])
-    answers = {
-        "relsim-mini-attributes, nearest of all sentences": known_words.nearest_names(vectors),
-        "relsim-mini-base, its description": [known_words.first_named(text) for text in describe(images)],
+    """Whether the main thing's colour and kind are named: by the nearest sentence, and in the base's own words.
+
+    In scenes the main thing may be a dozen small ones; portraits show one to three large ones.
+    """
+    shown = {
+        "new scenes of trained kinds": list(islice(scenes(Split.VALIDATION, SEED + 2), count)),
+        "portraits of trained kinds": [
+            draw_scene(Split.VALIDATION, np.random.default_rng([SEED + 2, index]), relation=PORTRAIT.name)
+            for index in range(count)
+        ],
     }
-    head(f"{len(drawn):,} new scenes of trained kinds, main thing, % right (95 %)", "colour", "kind")
-    for title, pairs in answers.items():
-        right = known_words.rightly_named(drawn, pairs)
-        row(title, *(percent(estimate) for estimate in right))
+    for what, rows in shown.items():
+        drawn = [drawing for drawing in drawings(rows) if drawing.sight.things]
+        images = [drawing.image for drawing in drawn]
+        vectors = attributes.encode([attributes.prepare(image) for image in images])
+        answers = {
+            "relsim-mini-attributes, nearest of all sentences": known_words.nearest_names(vectors),
+            "relsim-mini-base, its description": [known_words.first_named(text) for text in describe(images)],
+        }
+        head(f"{len(drawn):,} {what}, main thing, % right (95 %)", "colour", "kind")
+        for title, pairs in answers.items():
+            right = known_words.rightly_named(drawn, pairs)
+            row(title, *(percent(estimate) for estimate in right))
 
 
 def captions(write: known_words.Writer, count: int) -> None:

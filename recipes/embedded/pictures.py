@@ -2,7 +2,8 @@
 
     anonymous/     scenes, captioned by their relation without names            relsim-mini, the captioner
     descriptive/   the same scenes, captioned by what they show                 relsim-mini-attributes
-    both/          the same scenes, captioned in both ways                      the base
+    sight/         the same scenes, captioned by relation or by names, by turns what the base learns to see
+    both/          the same scenes, captioned in both ways in one text          what the base learns to say
     portraits/     large things in no relation, captioned by their names alone  relsim-mini-attributes, its first lesson
 
 Folders of scenes share one file of pixels. The last anonymous caption of each relation is kept out of all of them. What
@@ -47,9 +48,9 @@ class Picture:
 
     @property
     def both(self) -> tuple[str, ...]:
-        """Descriptions and anonymous captions in one text each, the shorter and harder part first."""
+        """Texts that describe and, in the next sentence, state the relation without names."""
         return tuple(
-            f"{text}. {self.descriptions[number % len(self.descriptions)]}."
+            f"{self.descriptions[number % len(self.descriptions)]}. {text}"
             for number, text in enumerate(self.anonymous)
         )
 
@@ -62,13 +63,14 @@ def draw_pictures(folder: Path, *, relations: int, portraits: int, side: int, wo
             for picture in _drawn(pool, _portraits(portraits), side):
                 writer.append(picture.square, picture.image_id, picture.names, relation=picture.relation)
             writer.publish()
-        rows: dict[str, list[CropRow]] = {"anonymous": [], "descriptive": []}
+        rows: dict[str, list[CropRow]] = {"anonymous": [], "descriptive": [], "sight": []}
         with CropWriter(folder / "both", recipe) as writer:
             for picture in _drawn(pool, islice(scenes(Split.TRAIN, SEED), relations), side):
                 writer.append(picture.square, picture.image_id, picture.both, relation=picture.relation)
                 row = CropRow(picture.image_id, picture.anonymous, picture.relation, picture.relation)
                 rows["anonymous"].append(row)
                 rows["descriptive"].append(replace(row, captions=(*picture.descriptions, *picture.names), group=None))
+                rows["sight"].append(replace(row, captions=(*picture.anonymous, *picture.names, *picture.names)))
             store = writer.publish()
     for name, labelled in rows.items():
         with CropWriter(folder / name, recipe) as writer:
