@@ -1,6 +1,7 @@
-"""Reading image files: the one place that opens them.
+"""Reading images: the one place that opens them, be they files or rows of a shard.
 
-A file is read whole, identified by its first bytes (never by its name) and decoded to RGB with 8 bits a channel:
+An image is a file, or the row of a shard that an address names. It is read whole, identified by its first bytes (never
+by its name) and decoded to RGB with 8 bits a channel:
 
 - 8-bit modes go through Pillow's `convert("RGB")`, as published: alpha is dropped and not blended, a palette
   is looked up, CMYK, YCbCr, LAB and HSV are converted by Pillow.
@@ -11,10 +12,11 @@ A file is read whole, identified by its first bytes (never by its name) and deco
 - Of an animation or a file with several pages the first picture is taken (of an APNG: its default image).
 - The EXIF orientation is applied. Broken EXIF is ignored.
 
-What cannot be read is an `ImageError` with a status and a reason of one line. Only regular files are opened, so
-a pipe or a device never blocks; sizes are checked in the header, before memory is taken for pixels. All functions
-are thread-safe, change no setting of Pillow and keep no file open. Warnings of Pillow about metadata are left to
-the application's filters. Formats that would start another program (EPS) are not decoded.
+What cannot be read is an `ImageError` with a status and a reason of one line; the row of a shard that has no image has
+its own. Only regular files are opened, so a pipe or a device never blocks; sizes are checked in the header, before
+memory is taken for pixels. All functions are thread-safe and change no setting of Pillow; no file is kept open but the
+last parts of shards. Warnings of Pillow about metadata are left to the application's filters. Formats that would start
+another program (EPS) are not decoded.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from PIL import ExifTags, Image, ImageFile
 
 from relsim.data.image_errors import explain_failure
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
+from relsim.data.shard_address import split_address
 from relsim.errors import ImageError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "QOI", "HEIF")
@@ -78,7 +81,7 @@ DEFAULT_LIMITS = Limits()
 
 def read_image(record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS) -> LoadedImage:
     """Read, decode and turn upright the image of a record. Raises ImageError."""
-    return LoadedImage(record, decode_image(_read_file(record.source, limits), limits=limits))
+    return LoadedImage(record, decode_image(read_bytes(record.source, limits=limits), limits=limits))
 
 
 def load_image(record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS) -> LoadedImage | Failure:
@@ -87,6 +90,30 @@ def load_image(record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS) -> Loade
         return read_image(record, limits=limits)
     except ImageError as error:
         return Failure(record, Status(error.status), error.reason)
+
+
+def read_bytes(source: str, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """The bytes of an image file, or of the row of a shard (see `relsim.data.shard_address`). Raises ImageError."""
+    place = split_address(source)
+    if place is not None:
+        from relsim.data.shard_parts import read_shard_image
+
+        return read_shard_image(*place, max_bytes=limits.max_bytes)
+    try:
+        _refuse_special(Path(source).stat().st_mode)
+        # Between the look and the opening a pipe may take the file's place: non-blocking, and looked at again.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(source, flags), "rb") as file:
+            info = os.fstat(file.fileno())
+            _refuse_special(info.st_mode)
+            if info.st_size > limits.max_bytes:
+                reason = f"a file of {info.st_size:,} bytes, more than the limit of {limits.max_bytes:,}"
+                raise ImageError(Status.TOO_LARGE, reason)
+            return file.read(info.st_size)
+    except OSError as error:
+        raise _system_error(source, error) from error
+    except ValueError as error:  # the system's calls take no path with a NUL byte
+        raise ImageError(Status.MISSING, "no such file: the path contains a NUL byte") from error
 
 
 def decode_image(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
@@ -146,24 +173,6 @@ def _preprocessed(image: Image.Image) -> Image.Image:
         return _published_rgb(image)
     except Exception as error:
         raise explain_failure(error, None, format_name=image.format or "image", image=image) from error
-
-
-def _read_file(source: str, limits: Limits) -> bytes:
-    try:
-        _refuse_special(Path(source).stat().st_mode)
-        # Between the look and the opening a pipe may take the file's place: non-blocking, and looked at again.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        with os.fdopen(os.open(source, flags), "rb") as file:
-            info = os.fstat(file.fileno())
-            _refuse_special(info.st_mode)
-            if info.st_size > limits.max_bytes:
-                reason = f"a file of {info.st_size:,} bytes, more than the limit of {limits.max_bytes:,}"
-                raise ImageError(Status.TOO_LARGE, reason)
-            return file.read(info.st_size)
-    except OSError as error:
-        raise _system_error(source, error) from error
-    except ValueError as error:  # the system's calls take no path with a NUL byte
-        raise ImageError(Status.MISSING, "no such file: the path contains a NUL byte") from error
 
 
 def _refuse_special(mode: int) -> None:

@@ -42,7 +42,8 @@ class Status(str, Enum):
 class ImageRecord:
     """One image by name: where it is and what it is called, before anything is read.
 
-    `image_id` is unique within a collection. `source` is the path (absolute where it is a file).
+    `image_id` is unique within a collection. `source` is the path (absolute where it is a file), or the address of a
+    row of a shard, which is the path of its part, `#` and a number (see `relsim.data.shard_address`).
     `fields` holds a manifest's other columns, unknown ones included, unchanged.
     """
 

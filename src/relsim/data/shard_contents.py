@@ -17,11 +17,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from relsim.data.shard_address import CONTENTS_NAME
 from relsim.errors import ShardError
 from relsim.files import flush, temporary_beside
 
 SCHEMA = "relsim.shards/1"
-CONTENTS_NAME = "shards.json"
 _PART = re.compile(r"part-(\d{5,})\.parquet")
 _KEPT = " Free some space or choose another place, then run again: finished parts are kept."
 _HINTS = {
@@ -124,7 +124,7 @@ def reading(path: Path) -> Iterator[None]:
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).strip().partition("\n")[0]
         raise ShardError(
-            f"the part {path} is damaged: {reason}. Take it from another copy, or remove it and download its rows again"
+            f"{path} is damaged: {reason}. Take it from another copy, or remove it and download its rows again"
         ) from error
 
 

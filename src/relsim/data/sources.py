@@ -4,6 +4,8 @@ A source is one of:
 
 - a file, whatever its suffix: the decoder will tell what it is;
 - a folder: every file below it with a suffix of `IMAGE_SUFFIXES`;
+- a shard folder, which is one that holds `shards.json`: its rows, in the order of the list that they came of;
+- the address of a row of a shard, as records have it: `shards/part-00003.parquet#17`;
 - a quoted pattern (`'photos/**/cat*.jpg'`; `*`, `?`, `[…]`, and `**` for any number of folders): files with such
   a suffix, or with the suffix that the pattern itself ends in; folders that match are passed over;
 - `-`: a list of paths on standard input, one a line, or separated by NUL bytes;
@@ -15,10 +17,13 @@ followed; a folder that is reached twice is listed once, under its real name if 
 end. One file named twice is one record: the first.
 
 A path that is missing on the command line is a SourceError. A missing image of a manifest or of a list, or a
-broken link, is a record all the same and becomes a row with the status `missing`.
+broken link, is a record all the same and becomes a row with the status `missing`; a row of a shard that has no image
+becomes one with its own status, such as `dead`. Rows of a shard folder that share an id are one record: the first that
+has an image.
 
 The `image_id` is, in a folder or for a pattern, the path below the folder (or below the part of the pattern
-without wildcards); for a named file its name; on a list the path as it was written; for a manifest `image_hash`.
+without wildcards); for a named file its name; on a list the path as it was written; for a manifest and in a shard
+folder `image_hash`.
 With `ids="stem"` it is the file's name without folder and suffix. Bytes of a name that are not UTF-8, and control
 characters, are shown as `\xff`.
 """
@@ -40,6 +45,7 @@ from relsim.data.folders import files_below, is_pattern, matching_files, natural
 from relsim.data.identity import printable, unique_ids
 from relsim.data.manifest import read_manifest
 from relsim.data.records import ImageRecord
+from relsim.data.shard_address import file_of, is_shard_folder
 from relsim.errors import SourceError
 
 IMAGE_SUFFIXES = (
@@ -49,7 +55,9 @@ IMAGE_SUFFIXES = (
 """Suffixes, in lower case, by which files in folders count as images. In this order a manifest's image is chosen."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_ACCEPTED = "an image file, a folder, a quoted pattern, a manifest (*.jsonl), or - for a list of paths on stdin"
+_ACCEPTED = (
+    "an image file, a folder, a shard folder, a quoted pattern, a manifest (*.jsonl), or - for a list of paths on stdin"
+)
 _URL_ADVICE = "download the images first and name their folder"
 
 Ids = Literal["relative", "stem"]
@@ -58,12 +66,16 @@ SameId = Literal["extend", "refuse"]
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A file and the name that its id is made of: a relative path, or `fixed` as it stands."""
+    """A file and the name that its id is made of: a relative path, or `fixed` as it stands.
+
+    `known_as` is the path whose parts are put in front of a name that two files share, if not `path` itself.
+    """
 
     path: str
     name: str
     fixed: bool = False
     fields: Mapping[str, Any] = field(default_factory=dict)
+    known_as: str | None = None
 
 
 def list_images(
@@ -94,7 +106,8 @@ def list_images(
             found.setdefault(_identity(item.path, folders), item)
     items = list(found.values())
     names = [item.name if item.fixed or ids == "relative" else _stem(item.name) for item in items]
-    image_ids = unique_ids(names, [item.path for item in items], refuse=same_id == "refuse")
+    paths = [item.known_as or item.path for item in items]
+    image_ids = unique_ids(names, paths, refuse=same_id == "refuse")
     return [ImageRecord(name, item.path, item.fields) for name, item in zip(image_ids, items, strict=True)]
 
 
@@ -106,8 +119,8 @@ def _list_one(
     elif _URL.match(source):
         raise SourceError(f"{printable(source)} is a URL, which is not read directly: {_URL_ADVICE}")
     elif os.path.isdir(source):
-        yield from _in_folder(source, recursive=recursive)
-    elif _exists(source):
+        yield from _in_shards(source) if is_shard_folder(source) else _in_folder(source, recursive=recursive)
+    elif _exists(source) or _exists(file_of(source)):
         yield from _file(source, os.path.basename(source), image_folder)
     elif is_pattern(source):
         yield from _by_pattern(source, image_folder)
@@ -143,6 +156,18 @@ def _in_folder(folder: str, *, recursive: bool) -> Iterator[_Found]:
     if empty:
         where = "in or below" if recursive else "directly in"
         raise SourceError(f"no images {where} {printable(folder)}; looked for {', '.join(IMAGE_SUFFIXES)}")
+
+
+def _in_shards(folder: str) -> Iterator[_Found]:
+    from relsim.data.shards import ShardFolder
+
+    root = os.path.abspath(folder)
+    records = ShardFolder.open(root).records()
+    if not records:
+        raise SourceError(f"the shard folder {printable(folder)} has no rows")
+    for record in records:
+        name = record.image_id
+        yield _Found(record.source, name, fixed=True, fields=record.fields, known_as=f"{root}/{name}")
 
 
 def _by_pattern(pattern: str, image_folder: str | Path | None) -> Iterator[_Found]:

@@ -1,0 +1,120 @@
+"""Random access to the images of a part: each is read from where it lies, without its neighbours.
+
+`relsim.data.shard_writing` stores images plain and uncompressed, so an image is a run of bytes in the file, which
+`relsim.data.parquet_pages` finds. A part with another layout is read through pyarrow, one row group at a time. Either
+way the bytes are compared with the row's SHA-256.
+
+A part is opened when it is first needed, in each process by itself, and read at given places only, so that threads, and
+processes that were forked, may share it. A part that has been replaced since is opened again.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import hashlib
+import os
+import threading
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from relsim.data.parquet_pages import Spans, byte_array_spans
+from relsim.data.records import Status
+from relsim.data.shard_rows import IMAGE
+from relsim.errors import ImageError
+
+_OPEN_PARTS = 128
+_IMAGE_BYTES = f"{IMAGE}.bytes"
+
+
+def read_shard_image(part: str, row: int, *, max_bytes: int) -> bytes:
+    """The original bytes of the image in a row of a part, counted from 0.
+
+    Raises `ImageError`: with the row's own status and reason where it has no image, else with what is wrong.
+    """
+    try:
+        info = os.stat(part)  # noqa: PTH116 - once for each image
+        return _opened(part, (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)).image(row, max_bytes)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError(Status.MISSING, "the part that should hold it does not exist") from error
+    except OSError as error:
+        # pyarrow has no kind of its own for a file that is no Parquet any more.
+        damaged = error.errno is None
+        reason = "the part that should hold it is damaged" if damaged else (error.strerror or str(error)).lower()
+        raise ImageError(Status.DAMAGED if damaged else Status.UNREADABLE, reason) from error
+    except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
+        raise ImageError(Status.DAMAGED, "the part that should hold it is damaged") from error
+
+
+class _OpenPart:
+    """A part that images are read from: its footer, what its rows say, and, once they are found, their places."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - closed with the last user
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            self._footer = file.metadata
+            table = file.read(columns=["status", "reason", "sha256"], use_threads=False)
+        self._states: list[str] = table["status"].to_pylist()
+        self._reasons, self._digests = table["reason"].combine_chunks(), table["sha256"].combine_chunks()
+        self._starts = [0]
+        for group in range(self._footer.num_row_groups):
+            self._starts.append(self._starts[-1] + self._footer.row_group(group).num_rows)
+        self._spans: dict[int, dict[int, tuple[int, int]] | None] = {}
+        self._kept = threading.local()
+        self._path = path
+
+    def image(self, row: int, max_bytes: int) -> bytes:
+        if row >= len(self._states):
+            raise ImageError(Status.MISSING, f"the part has {len(self._states):,} rows and none of number {row:,}")
+        if self._states[row] != Status.OK.value:
+            reason = self._reasons[row].as_py() or "it could not be downloaded"
+            raise ImageError(Status(self._states[row]), reason)
+        group = bisect.bisect_right(self._starts, row) - 1
+        if group not in self._spans:
+            self._spans[group] = self._find(group)
+        spans = self._spans[group]
+        offset, size = (0, 0) if spans is None else spans[row]
+        data = self._decoded(group)[row - self._starts[group]].as_py()["bytes"] if spans is None else b""
+        if max(size, len(data)) > max_bytes:
+            reason = f"an image of {max(size, len(data)):,} bytes, more than the limit of {max_bytes:,}"
+            raise ImageError(Status.TOO_LARGE, reason)
+        data = data if spans is None else self._read(offset, size)
+        if hashlib.sha256(data).hexdigest() != self._digests[row].as_py():
+            raise ImageError(Status.DAMAGED, "its bytes are not those that were stored: the SHA-256 differs")
+        return data
+
+    def _find(self, group: int) -> dict[int, tuple[int, int]] | None:
+        """Places of the group's images by row, None if they are not stored plain."""
+        metadata = self._footer.row_group(group)
+        names = [metadata.column(index).path_in_schema for index in range(metadata.num_columns)]
+        chunk = metadata.column(names.index(_IMAGE_BYTES))
+        if chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page:
+            return None
+        start = chunk.data_page_offset
+        found: Spans | None = byte_array_spans(self._read, start, start + chunk.total_compressed_size)
+        rows = range(self._starts[group], self._starts[group + 1])
+        fine = [row for row in rows if self._states[row] == Status.OK.value]
+        return None if found is None or len(found) != len(fine) else dict(zip(fine, found, strict=True))
+
+    def _decoded(self, group: int) -> Any:
+        """The column of a group as pyarrow decodes it; each thread keeps the last one."""
+        if getattr(self._kept, "group", None) != group:
+            self._kept.column = None
+            with pq.ParquetFile(self._path) as file:
+                table = file.read_row_group(group, columns=[IMAGE], use_threads=False)
+            self._kept.column = table[IMAGE].combine_chunks()
+            self._kept.group = group
+        return self._kept.column
+
+    def _read(self, offset: int, size: int) -> bytes:
+        data = os.pread(self._file.fileno(), size, offset)
+        while len(data) < size and (more := os.pread(self._file.fileno(), size - len(data), offset + len(data))):
+            data += more
+        return data
+
+
+@functools.lru_cache(maxsize=_OPEN_PARTS)
+def _opened(path: str, _version: tuple[int, ...]) -> _OpenPart:
+    return _OpenPart(path)
