@@ -109,22 +109,23 @@ def write_manifest(path: str | os.PathLike[str], rows: Iterable[ManifestRow]) ->
     return count
 
 
-def _parse(line: bytes) -> ManifestRow:
-    value = json.loads(line.decode("utf-8"), object_pairs_hook=_unique_names, parse_constant=_no_constant)
-    if not isinstance(value, dict):
-        raise ValueError(f"a JSON object is needed, not {_kind(value)}")  # noqa: TRY004 - one kind for all bad lines
-    return _row(value)
-
-
-def _row(value: dict[str, Any]) -> ManifestRow:
+def parse_row(value: dict[str, Any]) -> ManifestRow:
+    """The row of a JSON object, of which the published names are taken out. Raises ValueError."""
     image_hash = value.pop("image_hash", None)
     if not isinstance(image_hash, str) or not image_hash:
         raise ValueError("image_hash must be there and be a string that is not empty")
     for name in _OPTIONAL_TEXT:
         text = value.get(name)
         if text is not None and not isinstance(text, str):
-            raise ValueError(f"{name} must be a string or null, not {_kind(text)}")
+            raise ValueError(f"{name} must be a string or null, not {kind_of(text)}")
     return ManifestRow(image_hash, value.pop("url_link", None), value.pop("caption", None), value)
+
+
+def _parse(line: bytes) -> ManifestRow:
+    value = json.loads(line.decode("utf-8"), object_pairs_hook=_unique_names, parse_constant=_no_constant)
+    if not isinstance(value, dict):
+        raise ValueError(f"a JSON object is needed, not {kind_of(value)}")  # noqa: TRY004 - one kind for all bad lines
+    return parse_row(value)
 
 
 def _line(row: ManifestRow, number: int) -> bytes:
@@ -143,7 +144,7 @@ def _check(row: ManifestRow) -> None:
     taken = {"image_hash", *_OPTIONAL_TEXT} & set(row.extra)
     if taken:
         raise ValueError(f"extra may not name {', '.join(sorted(taken))}")
-    _row(row.to_dict())
+    parse_row(row.to_dict())
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -158,7 +159,8 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON value")
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What kind of JSON value this is, in words."""
     if isinstance(value, bool):
         return "true or false"
     if value is None:
