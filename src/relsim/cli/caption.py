@@ -39,9 +39,7 @@ Checkpoint = Annotated[
 def caption(
     sources: Annotated[
         list[str],
-        typer.Argument(
-            metavar="SOURCES", help="Image files, folders, patterns, manifests (.jsonl), or - for a list on stdin."
-        ),
+        typer.Argument(metavar="SOURCES", help=options.SOURCES_HELP),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write a manifest (.jsonl) with the captions.")
@@ -71,7 +69,7 @@ def caption(
     some images could not be used.
     """
     from relsim.captions.captioner import Captioner
-    from relsim.data.sources import list_images
+    from relsim.data.dataset import ImageDataset
     from relsim.errors import RelsimError
     from relsim.models.generation import Sampling
 
@@ -79,7 +77,7 @@ def caption(
         sampling = Sampling(greedy, max_new_tokens, temperature, top_p, seed)
     except ValueError as error:
         raise RelsimError(str(error)) from error
-    records = list_images(sources, image_folder=image_folder)
+    records = ImageDataset.open(sources, image_folder=image_folder).records
     if out is not None and out.is_dir():
         raise RelsimError(f"{out} is a folder; --out names a file, such as captions.jsonl")
     captioner = Captioner.load(**_options(checkpoint, base_model, device, dtype, recipe))

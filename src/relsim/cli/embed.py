@@ -23,9 +23,7 @@ _SHOWN_FAILURES = 5
 def embed(
     sources: Annotated[
         list[str],
-        typer.Argument(
-            metavar="SOURCES", help="Image files, folders, patterns, manifests (.jsonl), or - for a list on stdin."
-        ),
+        typer.Argument(metavar="SOURCES", help=options.SOURCES_HELP),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="TABLE", help="Folder of the table, new or to be continued.")
@@ -58,12 +56,12 @@ def embed(
 
     Images that are in the table are skipped, images that failed are tried again. Exits with 3 if some failed.
     """
-    from relsim.data.sources import list_images
+    from relsim.data.dataset import ImageDataset
     from relsim.encoders.registry import origin_of
     from relsim.vectors.build import fill_table
     from relsim.vectors.table import VectorTable
 
-    records = list_images(sources, image_folder=image_folder, ids=ids, same_id="refuse")
+    records = ImageDataset.open(sources, image_folder=image_folder, ids=ids, same_id="refuse").records
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
     if encoder == DEFAULT_ENCODER:
         given = options.with_environment(given)

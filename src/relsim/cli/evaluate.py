@@ -20,7 +20,7 @@ _SHOWN_FAILURES = 5
 
 def triplets(
     place: Annotated[
-        Path, typer.Argument(metavar="FOLDER|MANIFEST", help="A manifest (.jsonl), or the folder that holds one.")
+        Path, typer.Argument(metavar="FOLDER|MANIFEST", help="A manifest (.jsonl), the folder of one, or shards.")
     ],
     encoder: Annotated[
         str, typer.Option(metavar="NAME", help="relational, descriptors, or any other that is registered.")
@@ -54,11 +54,11 @@ def triplets(
 
     In conflict triplets only the other one looks like the anchor. Exits with 3 if some images could not be used.
     """
-    from relsim.data.sources import list_images
+    from relsim.data.dataset import ImageDataset
     from relsim.evaluation.triplet_runs import find_manifest, find_triplets, records_of, run_triplets
 
     manifest = find_manifest(place)
-    records = list_images([manifest], image_folder=image_folder)
+    records = ImageDataset.open([manifest], image_folder=image_folder).records
     chosen = find_triplets(manifest, records, count=count, seed=seed)
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
     loaded = options.load_encoder(encoder, options.with_environment(given) if encoder == DEFAULT_ENCODER else given)

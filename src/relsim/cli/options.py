@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from relsim.metric import RelationalSimilarity
 
 MODEL_PANEL = "Model"
+SOURCES_HELP = "Image files, folders, shard folders, patterns, manifests (.jsonl), or - for a list on stdin."
 
 Checkpoint = Annotated[
     str | None,

@@ -34,15 +34,15 @@ def train(
     ],
     manifests: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[MANIFESTS]", help="Manifests (.jsonl), beside those of --json-files."),
+        typer.Argument(metavar="[MANIFESTS]", help="Manifests (.jsonl) or shard folders, beside --json-files."),
     ] = None,
     json_files: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Manifests (.jsonl), one or more.", rich_help_panel=_DATA),
+        typer.Option(metavar="FILE", help="Manifests (.jsonl) or shard folders.", rich_help_panel=_DATA),
     ] = None,
     image_folder: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the images of the manifests are.", rich_help_panel=_DATA),
+        typer.Option(metavar="DIR", help="Where the images of manifests are.", rich_help_panel=_DATA),
     ] = None,
     crops: Annotated[
         Path | None,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relsim.data.records import Failure, ImageRecord
+from relsim.data.shard_address import is_shard_folder
 from relsim.encoders.base import AnyEncoder
 from relsim.encoders.stream import DEFAULT_BUDGET, Outcome, encode_records
 from relsim.errors import SourceError
@@ -50,8 +51,10 @@ class TripletRun:
 def find_manifest(place: Path) -> Path:
     """The manifest that a folder or the path of a file names: `manifest.jsonl`, or the only one there.
 
-    Raises `SourceError`.
+    A shard folder stands for its own rows. Raises `SourceError`.
     """
+    if is_shard_folder(place):
+        return place
     if not place.is_dir():
         if not place.is_file():
             raise SourceError(f"{place}: no such file or folder; name a manifest (.jsonl) or the folder that holds it")
@@ -68,8 +71,11 @@ def find_manifest(place: Path) -> Path:
 def find_triplets(
     manifest: Path, records: Sequence[ImageRecord], *, count: int | None = None, seed: int = 0
 ) -> list[Triplet]:
-    """The triplets beside a manifest in `triplets.jsonl`; with `count`, or without that file, made from its labels."""
-    beside = manifest.parent / TRIPLETS
+    """The triplets beside a manifest, or in a shard folder, in `triplets.jsonl`.
+
+    With `count`, or without that file, they are made from the labels.
+    """
+    beside = (manifest if manifest.is_dir() else manifest.parent) / TRIPLETS
     if count is None and beside.is_file():
         return read_triplets(beside)
     labels = labels_of(records)

@@ -17,6 +17,7 @@ import numpy as np
 
 from relsim.data.images import read_image
 from relsim.data.records import ImageRecord, Status
+from relsim.data.shard_address import file_of
 from relsim.environment import usable_cores
 from relsim.errors import ImageError, TrainingError
 from relsim.models.pixels import Recipe
@@ -39,10 +40,10 @@ def build_crops(
 ) -> CropStore:
     """The crops of `samples` in `folder`: those that are there if nothing has changed, else made by `workers` threads.
 
-    What counts is the recipe and each picture's path, size and time of change. If only captions, groups or ids have
-    changed, the squares are kept. One process at a time works in a folder; others wait, and find its crops. Pictures
-    that cannot be used are skipped, with status and reason in the index; more than the fraction `max_unreadable` of
-    them, or too little room on the disk, is a `TrainingError`.
+    What counts is the recipe and each picture's path, size and time of change (in a shard folder, those of its part).
+    If only captions, groups or ids have changed, the squares are kept. One process at a time works in a folder; others
+    wait, and find its crops. Pictures that cannot be used are skipped, with status and reason in the index; more than
+    the fraction `max_unreadable` of them, or too little room on the disk, is a `TrainingError`.
     """
     folder = Path(folder)
     if not samples:
@@ -161,7 +162,7 @@ def _digest(samples: Sequence[Sample], recipe: Recipe) -> str:
     total = hashlib.sha256(json.dumps([_VERSION, recipe.value]).encode())
     for sample in samples:
         try:
-            found = Path(sample.source).stat()
+            found = Path(file_of(sample.source)).stat()
             state: list[int] | None = [found.st_size, found.st_mtime_ns]
         except OSError:
             state = None

@@ -1,6 +1,7 @@
 """From manifests to samples, and the order in which training visits them.
 
-A manifest is the published one (`image_hash, url_link, caption`; see `relsim.data.manifest`). Three more fields are
+A manifest is the published one (`image_hash, url_link, caption`; see `relsim.data.manifest`), or a shard folder, which
+holds the rows of one together with their images; there rows without an image are left out. Three more fields are
 understood, all optional:
 
     captions    further captions of the image, a list of texts; each visit takes one of all its captions
@@ -14,17 +15,28 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relsim.data.identity import printable, unique_ids
 from relsim.data.manifest import ManifestRow, read_manifest
+from relsim.data.records import ImageRecord, Status
+from relsim.data.shard_address import is_shard_folder
+from relsim.data.shuffling import permutation, random_numbers
 from relsim.data.sources import list_images
 from relsim.errors import SourceError, TrainingError
+
+if TYPE_CHECKING:
+    from relsim.data.shards import ShardFolder
+
+_log = logging.getLogger(__name__)
 
 Rows = NDArray[np.int64]
 _SHOWN = 3
@@ -43,18 +55,16 @@ class Sample:
 
 
 def read_samples(manifests: Sequence[str | Path], image_folder: str | Path | None = None) -> list[Sample]:
-    """The images of several manifests in order, each once. No image is opened.
+    """The images of several manifests and shard folders in order, each once. No image is opened.
 
     `image_folder` is as in `relsim.data.sources.list_images`. Raises `SourceError` for a bad manifest, for rows without
     a caption, and for fields of the wrong kind.
     """
     found: dict[str, Sample] = {}
     for manifest in manifests:
-        if Path(manifest).suffix.lower() != ".jsonl":
-            raise SourceError(f"{printable(str(manifest))} is no manifest; name a file *.jsonl with one image a line")
-        records = list_images([manifest], image_folder=image_folder)
-        for record, rows in zip(records, _by_image(read_manifest(manifest)), strict=True):
-            sample = _sample(record.image_id, record.source, rows, manifest)
+        records, rows_of = _listed(manifest, image_folder)
+        for record in records:
+            sample = _sample(record.image_id, record.source, rows_of[record.image_id], manifest)
             known = found.get(record.source)
             found[record.source] = sample if known is None else _joined(known, sample, manifest)
     samples = list(found.values())
@@ -103,7 +113,7 @@ class Order:
 
     def paraphrases(self, step: int, counts: Sequence[int] | Rows) -> Rows:
         """For each place of the step's batch one number below its count (how many captions its row has)."""
-        draws = _stream(self.seed, _PARAPHRASE + step, self.batch_size)
+        draws = random_numbers(self.seed, _PARAPHRASE + step, self.batch_size)
         return (draws % np.asarray(counts, np.uint64)).astype(np.int64)
 
     def steps(self, epochs: float) -> int:
@@ -128,7 +138,7 @@ class Order:
         return rows
 
     def _shuffled(self, number: int) -> Rows:
-        return np.argsort(_stream(self.seed, number, self.length), kind="stable").astype(np.int64)
+        return permutation(self.seed, number, self.length)
 
 
 def share(rows: Rows, rank: int, ranks: int) -> Rows:
@@ -136,20 +146,42 @@ def share(rows: Rows, rank: int, ranks: int) -> Rows:
     return np.array_split(rows, ranks)[rank]
 
 
-def _stream(seed: int, number: int, length: int) -> NDArray[np.uint64]:
-    """Random whole numbers that follow from two numbers alone.
+def _listed(
+    manifest: str | Path, image_folder: str | Path | None
+) -> tuple[Sequence[ImageRecord], Mapping[str, Sequence[ManifestRow]]]:
+    """The images of a manifest or a shard folder, and the rows of each by its id."""
+    if is_shard_folder(manifest):
+        from relsim.data.shards import ShardFolder
 
-    The raw stream of a bit generator is fixed for ever by NumPy's policy; `Generator.permutation` is not (NEP 19).
-    """
-    key = np.array([seed, number], np.uint64)  # a list with a number from 2**63 on would become floats
-    return np.random.Philox(key=key).random_raw(length)
+        return _usable(ShardFolder.open(manifest))
+    if Path(manifest).suffix.lower() != ".jsonl":
+        raise SourceError(
+            f"{printable(str(manifest))} is no manifest; name a file *.jsonl with one image a line, or a shard folder"
+        )
+    records = list_images([manifest], image_folder=image_folder)
+    grouped = _by_image(read_manifest(manifest))
+    return records, dict(zip((record.image_id for record in records), grouped.values(), strict=True))
 
 
-def _by_image(rows: Iterable[ManifestRow]) -> list[list[ManifestRow]]:
+def _usable(shards: ShardFolder) -> tuple[Sequence[ImageRecord], Mapping[str, Sequence[ManifestRow]]]:
+    """The images of a shard folder that were downloaded; how many were not is logged."""
+    rows = sorted(shards.rows(("url_link", "caption", "extra")), key=lambda row: row.row)
+    fine = {row.image_hash for row in rows if row.status is Status.OK}
+    left_out = Counter(row.status.value for row in rows if row.image_hash not in fine)
+    if left_out:
+        counts = ", ".join(f"{count:,} {status}" for status, count in left_out.most_common())
+        _log.warning("%s: %d rows without an image are left out: %s", shards.path, left_out.total(), counts)
+    if not fine:
+        raise SourceError(f"the shard folder {printable(str(shards.path))} has no row with an image")
+    records = [record for record in shards.records() if record.image_id in fine]
+    return records, _by_image(row.manifest_row for row in rows if row.image_hash in fine)
+
+
+def _by_image(rows: Iterable[ManifestRow]) -> dict[str, list[ManifestRow]]:
     grouped: dict[str, list[ManifestRow]] = {}
     for row in rows:
         grouped.setdefault(row.image_hash, []).append(row)
-    return list(grouped.values())
+    return grouped
 
 
 def _sample(image_id: str, source: str, rows: Sequence[ManifestRow], manifest: str | Path) -> Sample:
