@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
 from relsim.errors import CheckpointError
-from relsim.models.dense_vision import VisionTower, frequencies, gated, norm
+from relsim.models.dense_vision import VisionTower, gated, norm
 from relsim.models.kernels import attend_causal, split_heads
-from relsim.models.layers import JOIN_BYTES, rotation_of
+from relsim.models.layers import JOIN_BYTES, frequencies, rotation_of
 from relsim.models.layout import Grid, prompt_positions
 from relsim.models.packed import PackedQwen25VL
 from relsim.models.pixels import PixelConfig

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the name the whole field us
 
 from relsim.errors import CheckpointError
 from relsim.models.kernels import attend, rms_norm, split_heads
-from relsim.models.layers import rotation_of
+from relsim.models.layers import frequencies, rotation_of
 from relsim.models.layout import Grid, Segments, equal_runs, grid_layout
 from relsim.models.pixels import PixelConfig
 
@@ -122,11 +122,6 @@ class PatchFold:
         if self._convolution.bias is not None:
             bias = bias + self._convolution.bias.float()
         return folded, bias
-
-
-def frequencies(theta: float, size: int) -> Tensor:
-    """Rotary frequencies (size / 2,), from fp32: the modules' own buffers follow the weights to lower precision."""
-    return 1.0 / theta ** (torch.arange(0, size, 2, dtype=torch.float32) / size)
 
 
 def norm(module: Any, x: Tensor) -> Tensor:

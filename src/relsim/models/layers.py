@@ -107,6 +107,11 @@ def rotary_pairs(heads: int, head_size: int) -> Indices:
     return rows.reshape(-1)
 
 
+def frequencies(theta: float, size: int) -> Tensor:
+    """Rotary frequencies (size / 2,), from fp32: the modules' own buffers follow the weights to lower precision."""
+    return 1.0 / theta ** (torch.arange(0, size, 2, dtype=torch.float32) / size)
+
+
 def rotation_of(angles: Tensor) -> Tensor:
     """Unit complex numbers (n, 1, d / 2) for angles (n, d / 2) in radians."""
     return torch.polar(torch.ones_like(angles), angles)[:, None]

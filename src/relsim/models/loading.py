@@ -16,7 +16,16 @@ import torch
 
 from relsim.errors import CheckpointError
 from relsim.fingerprint import Fingerprint
-from relsim.models.base import Architecture, check_pixels, digest_base, find_base, load_base, place, read_pixels
+from relsim.models.base import (
+    Architecture,
+    architecture_of,
+    check_pixels,
+    digest_base,
+    find_base,
+    load_base,
+    place,
+    read_pixels,
+)
 from relsim.models.checkpoint import ADAPTER_TENSORS, Checkpoint, parse_recipe, read_checkpoint
 from relsim.models.devices import choose_device, choose_dtype
 from relsim.models.digest import digest_files, digest_tensors
@@ -29,6 +38,7 @@ from relsim.models.pixels import PixelConfig
 from relsim.models.plain import PlainForward
 from relsim.models.prompt import Prompt, read_prompt
 from relsim.models.query_vlm import Forward, QueryVLM
+from relsim.models.whole import read_whole_model
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +77,12 @@ def load_query_vlm(
             f"the projection was trained with id {checkpoint.query_token_id}"
         )
     pixels = read_pixels(folder, base)
-    backbone, architecture = load_base(base, precision)
+    # An adapter and transformers' own forward pass need transformers' own modules.
+    backbone = None if checkpoint.adapter or engine == "plain" else read_whole_model(base, precision)
+    if backbone is None:
+        backbone, architecture = load_base(base, precision)
+    else:
+        architecture = architecture_of(base)
     if checkpoint.adapter:
         merge_lora(backbone, checkpoint.adapter_config, checkpoint.adapter)
     backbone = place(backbone, target, precision)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from relsim.errors import CheckpointError
+from relsim.models.light_tokenizer import LightTokenizer
 
 QUERY_TOKEN = "<|query|>"
 IMAGE_TOKEN = "<|image_pad|>"
@@ -51,7 +52,7 @@ class Prompt:
 
 def read_prompt(folder: Path, query_token: str = QUERY_TOKEN) -> Prompt:
     """The prompt of an embedding, as the processor files in `folder` (tokenizer and chat template) define it."""
-    tokenizer = load_tokenizer(folder)
+    tokenizer: Any = LightTokenizer.read(folder) or load_tokenizer(folder)
     rendered = render_chat(tokenizer, folder, [question_about_image(query_token)])
     if rendered.count(query_token) != 1 or rendered.count(IMAGE_TOKEN) != 1:
         raise CheckpointError(
