@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from relsim._version import __version__
-from relsim.cli import caption, demo, doctor, embed, evaluate, export, score, search, train
+from relsim.cli import caption, demo, doctor, download, embed, evaluate, export, score, search, train
 from relsim.cli.output import emit, note
 from relsim.errors import RelsimError
 
@@ -62,6 +62,7 @@ app.command("score")(_verb(score.score))
 app.command("embed")(_verb(embed.embed))
 app.command("search")(_verb(search.search))
 app.command("caption")(_verb(caption.caption))
+app.command("download")(_verb(download.download))
 app.command("train", context_settings=train.CONTEXT)(_verb(train.train))
 app.command("export")(_verb(export.export))
 _evaluate = _group("evaluate", "Measure an encoder on pictures whose relations are known.", no_args_is_help=True)

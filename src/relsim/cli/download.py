@@ -1,0 +1,267 @@
+"""`relsim download`: the images of a list into shards or files, with an account of every row."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from relsim.cli import options
+from relsim.cli.output import emit, note, print_json
+
+if TYPE_CHECKING:
+    from relsim.data.download import Summary, Watcher
+    from relsim.data.manifest import BadLine, ManifestRow
+    from relsim.data.records import Status
+
+EXIT_SOME_FAILED = 3
+LIMITS_PANEL, POLICY_PANEL, LAYOUT_PANEL = "Limits", "Policy", "What is kept"
+_SHOWN_BAD_LINES = 5
+_MB, _BAR = 1e6, 30
+_REDRAWN = 0.1  # seconds
+
+
+def download(
+    source: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="A collection (relsim data list), or a list: .jsonl, .json.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the download, new or to be continued.")
+    ],
+    retry: Annotated[
+        str | None,
+        typer.Option(metavar="STATUSES", help="Try rows of these statuses again, such as dead,timeout; keep the rest."),
+    ] = None,
+    copy: Annotated[
+        Path | None, typer.Option("--from", metavar="PATH", help="A local copy of the collection's list.")
+    ] = None,
+    layout: Annotated[
+        Literal["shards", "files"],
+        typer.Option(
+            metavar="shards|files",
+            help="Parquet with the original bytes, or one file an image and a table of statuses.",
+            rich_help_panel=LAYOUT_PANEL,
+        ),
+    ] = "shards",
+    reencode: Annotated[
+        Literal["png"] | None,
+        typer.Option(
+            metavar="png", help="With files: RGB as PNG, as the published code stores.", rich_help_panel=LAYOUT_PANEL
+        ),
+    ] = None,
+    placeholders: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Further rules for placeholder pictures.", rich_help_panel=LAYOUT_PANEL),
+    ] = None,
+    keep_placeholders: Annotated[  # noqa: FBT002 - typer makes a flag of it
+        bool, typer.Option("--keep-placeholders", help="Keep them as images.", rich_help_panel=LAYOUT_PANEL)
+    ] = False,
+    same_bytes: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=2, help="Flag rows whose very bytes are under N ids or more.", rich_help_panel=LAYOUT_PANEL
+        ),
+    ] = 5,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Requests at a time.", rich_help_panel=LIMITS_PANEL)
+    ] = 64,
+    per_host: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Requests at a time to one host.", rich_help_panel=LIMITS_PANEL)
+    ] = 8,
+    decoders: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Processes that decode. Default: one per core.", rich_help_panel=LIMITS_PANEL
+        ),
+    ] = None,
+    connect_timeout: Annotated[
+        float, typer.Option(metavar="S", help="Seconds to connect in.", rich_help_panel=LIMITS_PANEL)
+    ] = 10.0,
+    read_timeout: Annotated[
+        float, typer.Option(metavar="S", help="Seconds that a server may be silent.", rich_help_panel=LIMITS_PANEL)
+    ] = 20.0,
+    total_timeout: Annotated[
+        float, typer.Option(metavar="S", help="Seconds for an attempt, all of it.", rich_help_panel=LIMITS_PANEL)
+    ] = 120.0,
+    retries: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Further attempts where that may help (5xx, resets).", rich_help_panel=LIMITS_PANEL
+        ),
+    ] = 3,
+    max_mb: Annotated[
+        float, typer.Option("--max-mb", metavar="MB", help="Largest body, in MiB.", rich_help_panel=LIMITS_PANEL)
+    ] = 64.0,
+    max_pixels: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Largest picture, in pixels.", rich_help_panel=LIMITS_PANEL)
+    ] = 64_000_000,
+    user_agent: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="What to call ourselves. Default: relsim and its version.",
+            rich_help_panel=POLICY_PANEL,
+        ),
+    ] = None,
+    ignore_robots: Annotated[  # noqa: FBT002 - typer makes a flag of it
+        bool,
+        typer.Option(
+            "--ignore-robots",
+            help="Keep images whose server says noai or noindex in X-Robots-Tag.",
+            rich_help_panel=POLICY_PANEL,
+        ),
+    ] = False,
+    allow_private: Annotated[  # noqa: FBT002 - typer makes a flag of it
+        bool,
+        typer.Option(
+            "--allow-private", help="Fetch from private and local addresses, too.", rich_help_panel=POLICY_PANEL
+        ),
+    ] = False,
+    allow_network: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NET", help="Fetch from this network, such as 10.1.0.0/16.", rich_help_panel=POLICY_PANEL),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificates of a private authority, in PEM.", rich_help_panel=POLICY_PANEL),
+    ] = None,
+    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+) -> None:
+    """Download the images of a list; run again to go on where it stopped.
+
+    Every row of the list gets a row with a status, a reason, the server's code and the time. Nothing is done twice:
+    what is finished is kept, --retry tries chosen statuses again. Exits with 3 if some images could not be had.
+    """
+    from relsim.data.download import DownloadOptions, parse_statuses
+    from relsim.data.download import download as run
+    from relsim.data.download.options import MIB, USER_AGENT
+
+    given = DownloadOptions(
+        layout=layout,
+        reencode=reencode,
+        workers=workers,
+        per_host=per_host,
+        decoders=decoders,
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        total_timeout=total_timeout,
+        retries=retries,
+        max_bytes=int(max_mb * MIB),
+        max_pixels=max_pixels,
+        user_agent=user_agent or USER_AGENT,
+        ignore_robots=ignore_robots,
+        allow_private=allow_private,
+        allow_networks=tuple(allow_network or ()),
+        ca_file=ca_file,
+        placeholders=placeholders,
+        keep_placeholders=keep_placeholders,
+        same_bytes=same_bytes,
+        retry=parse_statuses(retry) if retry is not None else frozenset(),
+    )
+    rows = _rows(source, copy)
+    name = source if not Path(source).exists() else Path(source).name
+    with _progress(quiet=as_json) as watcher:
+        summary = run(rows, out, given, name=name, watcher=watcher)
+    if as_json:
+        print_json(summary.to_dict())
+    else:
+        _report(summary)
+    if summary.ok < summary.rows:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _rows(source: str, copy: Path | None) -> list[ManifestRow]:
+    """The rows of the list; bad lines are told and passed over."""
+    from relsim.data.catalog import load_named
+    from relsim.errors import SourceError
+
+    bad: list[BadLine] = []
+    rows = load_named(source, local=copy, on_bad_line=bad.append)
+    for line in bad[:_SHOWN_BAD_LINES]:
+        note(f"relsim: passed over {line}")
+    if len(bad) > _SHOWN_BAD_LINES:
+        note(f"relsim: passed over {len(bad) - _SHOWN_BAD_LINES:,} more lines")
+    if not rows:
+        raise SourceError(f"{source} has no rows, so there is nothing to download")
+    return rows
+
+
+def _report(summary: Summary) -> None:
+    run = summary.run.to_dict()
+    speed = ""
+    if run["rows"]:
+        rates = f"{run['rows_per_second']:,.1f} rows/s, {run['megabytes_per_second']:,.1f} MB/s"
+        speed = f"; {run['rows']:,} rows in {run['seconds']:,.1f} s ({rates})"
+    share = summary.ok / summary.rows
+    size = f"{summary.bytes / _MB:,.1f} MB"
+    emit(f"{summary.folder}: {summary.ok:,} of {summary.rows:,} images ({share:.1%}), {size}{speed}")
+    width = max(len(name) for name in summary.statuses)
+    digits = len(f"{summary.rows:,}")
+    for name, rows in summary.statuses.items():
+        bar = "#" * round(_BAR * rows / summary.rows)
+        emit(f"  {name:<{width}}  {rows:>{digits},}  {rows / summary.rows:>6.1%}  {bar}".rstrip())
+    if summary.duplicates:
+        rows = sum(group.ids for group in summary.duplicates)
+        note(f"{rows:,} ids share their bytes with many others, in {len(summary.duplicates):,} groups (summary.json)")
+    failed = [name for name in ("timeout", "error", "dead") if summary.statuses.get(name)]
+    if failed:
+        note(f"try again what may have come back: --retry {','.join(failed)}")
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Watcher | None]:
+    """A bar on stderr with rows/s, MB/s, images and failures by status, and time left. Without a terminal, nothing."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("downloading"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TextColumn("{task.fields[outcomes]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _Bar(bar)
+
+
+class _Bar:
+    """Shows how a download goes."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None, speed="", outcomes="")
+        self._counts: Counter[str] = Counter()
+        self._bytes = 0
+        self._total = 0
+        self._began = self._drawn = time.monotonic()
+
+    def started(self, todo: int, total: int) -> None:
+        self._total = todo
+        self._began = time.monotonic()
+        self._bar.update(self._task, total=todo)
+        if todo < total:
+            self._bar.console.print(f"{total - todo:,} of {total:,} rows are there")
+
+    def finished(self, status: Status, size: int) -> None:
+        self._counts[status.value] += 1
+        self._bytes += size
+        now = time.monotonic()
+        done = self._counts.total()
+        if now - self._drawn < _REDRAWN and done < self._total:
+            return
+        self._drawn = now
+        seconds = max(now - self._began, 1e-3)
+        left = time.strftime("%H:%M:%S", time.gmtime((self._total - done) * seconds / done))
+        speed = f"{done / seconds:,.1f} rows/s, {self._bytes / _MB / seconds:,.1f} MB/s, {left} left"
+        outcomes = ", ".join(f"{rows:,} {name}" for name, rows in self._counts.most_common())
+        self._bar.update(self._task, completed=done, speed=speed, outcomes=outcomes)

@@ -1,0 +1,123 @@
+"""A process that decodes what was downloaded, so that a picture made to hang or to burst takes nothing else along.
+
+It is started by `relsim.data.download.decoding` and speaks over its standard input and output in frames: a length (4
+bytes, little-endian), JSON of that length, and the bytes whose number the JSON gives as `size`. A request names limits
+and either brings the body or says in which `file` it is; the answer has the facts of the picture, or a status and a
+reason. The end of the input ends the process.
+
+It ends itself as well: at the alarm that is set for each picture (SIGALRM, which also ends a decoder that never comes
+back to Python), and when it needs more memory than a picture of the pixel limit can need.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import signal
+import struct
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, BinaryIO
+
+LENGTH = struct.Struct("<I")
+_BYTES_A_PIXEL = 24  # decoded, converted and turned, 4 bytes each or 8 for the widest modes; and a decoder's own
+_SLACK = 256 * 2**20
+
+
+def main() -> None:
+    """Answer requests until there are none."""
+    from PIL import Image, ImageFile
+
+    from relsim.data.images import decode_image  # noqa: F401 - loaded before memory is bounded
+
+    Image.init()
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is asked before
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    warnings.simplefilter("ignore")
+    base = _address_space()
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    # What a library prints must not get between the answers.
+    sys.stdout = sys.stderr
+    send(answers, {"ready": True}, b"")
+    while (request := receive(requests)) is not None:
+        told, data = request
+        _bound_memory(base, told["max_pixels"], told["max_bytes"])
+        signal.setitimer(signal.ITIMER_REAL, told["seconds"])
+        answer, payload = _judge(told, data)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        send(answers, answer, payload)
+
+
+def send(stream: BinaryIO, told: dict[str, Any], data: bytes) -> None:
+    """Write one frame."""
+    text = json.dumps(told | {"size": len(data)}).encode()
+    stream.write(LENGTH.pack(len(text)) + text)
+    stream.write(data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
+    """Read one frame, None at the end of the stream."""
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    told = json.loads(stream.read(*LENGTH.unpack(head)))
+    return told, stream.read(told["size"])
+
+
+def _judge(told: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    import numpy as np
+
+    from relsim.data.facts import perceptual_hash
+    from relsim.data.images import Limits, decode_with_format
+    from relsim.errors import ImageError
+
+    try:
+        if told["file"] is not None:
+            data = Path(told["file"]).read_bytes()
+        limits = Limits(max_bytes=told["max_bytes"], max_pixels=told["max_pixels"])
+        image, format_name = decode_with_format(data, limits=limits)
+        facts = {
+            "width": image.width,
+            "height": image.height,
+            "format": format_name,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "phash": perceptual_hash(image),
+        }
+        low, high = np.asarray(image.getextrema()).T
+        payload = _published_png(data) if told["reencode"] == "png" else b""
+    except ImageError as error:
+        return {"status": str(getattr(error.status, "value", error.status)), "reason": error.reason}, b""
+    except MemoryError:
+        return {"status": "too_large", "reason": "the picture does not fit in memory"}, b""
+    return {"facts": facts, "one_colour": bool((low == high).all())}, payload
+
+
+def _published_png(data: bytes) -> bytes:
+    """The file that the published code writes: RGB by Pillow's own conversion, not turned upright, as PNG."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(data)) as image:
+        image.convert("RGB").save(out, "PNG")
+    return out.getvalue()
+
+
+def _bound_memory(base: int, max_pixels: int, max_bytes: int) -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        most = base + max_pixels * _BYTES_A_PIXEL + 3 * max_bytes + _SLACK
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+
+
+def _address_space() -> int:
+    """Bytes of address space that this process has by now, 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * 4096
+    except (OSError, ValueError):
+        return 0

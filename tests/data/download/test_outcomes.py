@@ -1,0 +1,83 @@
+"""What answers mean: codes, Retry-After, X-Robots-Tag."""
+
+from datetime import datetime, timezone
+
+import pytest
+
+from relsim.data.download.options import parse_statuses
+from relsim.data.download.outcomes import of_code, seconds_of
+from relsim.data.download.robots import forbidden_by
+from relsim.data.records import Status
+from relsim.errors import SourceError
+
+NOON = datetime(2026, 11, 27, 12, tzinfo=timezone.utc)
+AGENT = "relsim/1.0 (+https://example.org)"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120),
+        (" 0 ", 0),
+        ("Fri, 27 Nov 2026 12:00:30 GMT", 30),
+        ("Fri, 27 Nov 2026 13:00:00 +0100", 0),
+        ("Friday, 27-Nov-26 12:01:00 GMT", 60),
+        ("Fri Nov 27 12:00:05 2026", 5),
+        ("Thu, 26 Nov 2026 12:00:00 GMT", 0),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("٣", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text, seconds):
+    assert seconds_of(text, NOON) == seconds
+
+
+def test_codes_have_their_status_and_say_whether_to_try_again():
+    expected = {
+        **dict.fromkeys((200, 203, 206), None),
+        **dict.fromkeys((404, 410), (Status.DEAD, False)),
+        **dict.fromkeys((401, 402, 403, 407, 451), (Status.BLOCKED, False)),
+        429: (Status.BLOCKED, True),
+        408: (Status.TIMEOUT, True),
+        **dict.fromkeys((500, 502, 503, 504, 520), (Status.ERROR, True)),
+        **dict.fromkeys((300, 304, 400, 405, 406, 414, 418, 501, 505), (Status.ERROR, False)),
+    }
+    found = {code: of_code(code) for code in expected}
+    assert {code: failure and (failure.status, failure.again) for code, failure in found.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "directive"),
+    [
+        (["noai"], "noai"),
+        (["noarchive, NoImageAI"], "NoImageAI"),
+        (["noindex"], "noindex"),
+        (["none"], "none"),
+        (["all"], None),
+        (["nofollow", "noindex"], "noindex"),
+        (["relsim: noai"], "relsim: noai"),
+        (["RelSim: nofollow, noai"], "noai"),
+        (["otherbot: noai"], None),
+        (["otherbot: nofollow, noindex"], None),
+        (["otherbot: noindex, relsim: noindex"], "relsim: noindex"),
+        (["*: noindex"], "*: noindex"),
+        (["max-snippet: 20, noindex"], "noindex"),
+        (["unavailable_after: 25 Jun 2010 15:00:00 PST"], None),
+        (["otherbot: nofollow", "noimageindex"], "noimageindex"),
+        (["", ",,", ":"], None),
+        ([], None),
+    ],
+)
+def test_robots_directives_are_understood(values, directive):
+    assert forbidden_by(values, AGENT) == directive
+
+
+def test_statuses_to_retry_are_named_by_a_list():
+    assert parse_statuses("dead, timeout") == {Status.DEAD, Status.TIMEOUT}
+    for text in ("", "ok", "dead,gone"):
+        with pytest.raises(SourceError, match=r"there are: .*dead, timeout, blocked"):
+            parse_statuses(text)
