@@ -3,6 +3,7 @@
 `golden/` was made by the published package on a small random network; `images/` are its 17 pictures.
 """
 
+import functools
 import importlib.util
 import json
 import os
@@ -124,3 +125,36 @@ def hub_server():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def shard_row():
+    """`shard_row(number, image_hash, data, …)`: the row of an image's bytes, or of a status where there are none."""
+    from dataclasses import asdict
+
+    from relsim.data.facts import image_facts
+    from relsim.data.records import Status
+    from relsim.data.shard_rows import ShardRow
+
+    facts = functools.cache(image_facts)
+
+    def row(number, image_hash, data, **columns):
+        if isinstance(data, Status):
+            return ShardRow(number, image_hash, data, **{"reason": f"it is {data.value}", **columns})
+        return ShardRow(number, image_hash, Status.OK, image=data, **{**asdict(facts(data)), **columns})
+
+    return row
+
+
+@pytest.fixture(scope="session")
+def make_shards(shard_row):
+    """`make_shards(folder, {image_hash: bytes or status, …}, …)` writes a shard folder and returns it."""
+    from relsim.data.shard_writing import ShardWriter
+
+    def write(folder, images, **options):
+        with ShardWriter(folder, **options) as writer:
+            for number, (image_hash, data) in enumerate(images.items()):
+                writer.append(shard_row(number, image_hash, data))
+        return folder
+
+    return write

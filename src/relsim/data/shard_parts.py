@@ -52,7 +52,7 @@ class _OpenPart:
     """A part that images are read from: its footer, what its rows say, and, once they are found, their places."""
 
     def __init__(self, path: str) -> None:
-        self._file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115 - closed with the last user
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             self._footer = file.metadata
             table = file.read(columns=["status", "reason", "sha256"], use_threads=False)
@@ -64,6 +64,10 @@ class _OpenPart:
         self._spans: dict[int, dict[int, tuple[int, int]] | None] = {}
         self._kept = threading.local()
         self._path = path
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
 
     def image(self, row: int, max_bytes: int) -> bytes:
         if row >= len(self._states):
@@ -109,8 +113,8 @@ class _OpenPart:
         return self._kept.column
 
     def _read(self, offset: int, size: int) -> bytes:
-        data = os.pread(self._file.fileno(), size, offset)
-        while len(data) < size and (more := os.pread(self._file.fileno(), size - len(data), offset + len(data))):
+        data = os.pread(self._descriptor, size, offset)
+        while len(data) < size and (more := os.pread(self._descriptor, size - len(data), offset + len(data))):
             data += more
         return data
 
