@@ -15,6 +15,7 @@ from typing import Any
 
 from relsim.data.images import read_image
 from relsim.data.records import ImageRecord
+from relsim.data.shard_address import file_of
 from relsim.data.sources import IMAGE_SUFFIXES
 from relsim.encoders.base import AnyEncoder, TextEncoder, Vectors
 from relsim.encoders.registry import encoder_of
@@ -137,8 +138,11 @@ def _image_vector(table: TableView, path: str, load: LoadEncoder) -> Vectors:
 
 
 def _is_path(value: str) -> bool:
-    """Whether there is anything of this name, a broken link included; a sentence too long for a name is none."""
-    return os.path.lexists(_expanded(value))
+    """Whether there is anything of this name, a broken link included; a sentence too long for a name is none.
+
+    The address of a row of a shard counts where its part is there.
+    """
+    return os.path.lexists(file_of(_expanded(value)))
 
 
 def _expanded(path: str) -> str:
