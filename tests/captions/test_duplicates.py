@@ -7,9 +7,7 @@ import pytest
 
 from relsim.captions.duplicates import near_duplicates, normalised
 
-WORDS = (
-    "growth of {Subject} over time in several stages from small to large with arrows between all its {Parts}".split()
-)
+SENTENCE = "growth of {Subject} over time in several stages from small to large with arrows between all its {Parts}"
 
 
 def brute_force(count, alike):
@@ -45,7 +43,7 @@ def test_groups_by_words_are_those_of_brute_force(threshold):
     rng = np.random.default_rng(3)
     captions = []
     for _ in range(250):
-        words = list(WORDS)
+        words = SENTENCE.split()
         for place in rng.integers(0, len(words), rng.integers(0, 5)):
             words[place] = f"w{rng.integers(0, 4)}"
         captions.append(" ".join(words[: rng.integers(6, len(words) + 1)]))
