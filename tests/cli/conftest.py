@@ -200,15 +200,3 @@ def files_of():
         return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
     return read
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 600 KB, and a function that mounts it again with other options."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield folder, lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
-    subprocess.run(["umount", "-l", str(folder)], check=True)
