@@ -6,94 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from relsim.world.canvas import STYLES, Canvas, View
+from relsim.world.canvas import Canvas, View
 from relsim.world.objects import OBJECTS
 from relsim.world.palettes import PALETTES
-from relsim.world.relations.sequence import RELATIONS
 from relsim.world.relations.sequence_paths import EDGE, PATHS, spots
 from relsim.world.relations.sequence_pieces import bands, contour, cut, opposite, split
 from relsim.world.stage import Actor, Stage, circle
-
-LAYOUTS = [
-    pytest.param(layout, id=f"{relation.name}-{layout.__name__}")
-    for relation in RELATIONS
-    for layout in relation.layouts
-]
-BY_NAME = {relation.name: relation for relation in RELATIONS}
-SEEDS = range(6)
-
-
-class Easel(Canvas):
-    """A canvas that remembers how far from the middle it was painted on."""
-
-    furthest = 0.0
-
-    def shape(self, points, colour, *, plain=False):
-        self.furthest = max(self.furthest, float(np.abs(points).max()))
-        super().shape(points, colour, plain=plain)
-
-
-class Watched(Stage):
-    """A stage that writes down what is put where, and its arrows."""
-
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.placed, self.arrows = [], 0
-
-    def put(self, actor, x, y, size, **how):
-        self.placed.append((actor, x, y, size, how))
-        super().put(actor, x, y, size, **how)
-
-    def arrow(self, start, end, **how):
-        self.arrows += 1
-        super().arrow(start, end, **how)
-
-
-def show(layout, seed=0, style="flat"):
-    """The stage after one scene, and its picture."""
-    rng = np.random.default_rng(seed)
-    palette = list(PALETTES.values())[seed % 16]
-    kinds = [OBJECTS[name] for name in sorted(OBJECTS)[seed % 7 :: 9][:3]]
-    cast = [Actor(kind, colour) for kind, colour in zip(kinds, palette.colours, strict=False)]
-    stage = Watched(Easel(112, palette, style, View()), cast, palette.colours[3:], rng.random(), rng)
-    layout(stage)
-    return stage, np.asarray(stage.canvas.finish(), np.int16)
-
-
-def scenes(name):
-    """Stages of all layouts of a relation."""
-    for layout in BY_NAME[name].layouts:
-        for seed in SEEDS:
-            yield layout.__name__, show(layout, seed)[0]
 
 
 def area(polygon):
     """Area of a polygon, by the shoelace formula."""
     x, y = np.asarray(polygon, np.float64).T
     return abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
-
-
-@pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_fills_some_of_the_picture(layout, style):
-    """In each style more than 3 % of the pixels differ from the paper."""
-    stage, picture = show(layout, seed=3, style=style)
-    assert (np.abs(picture - stage.paper).max(axis=2) > 12).mean() > 0.03
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_seed_decides_the_picture(layout):
-    """The same seed draws the same pixels, another seed others."""
-    first, again, other = show(layout, 1)[1], show(layout, 1)[1], show(layout, 17)[1]
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_nothing_leaves_the_frame(layout):
-    """No corner of any shape is outside [-1, 1]."""
-    for seed in range(10):
-        assert show(layout, seed)[0].canvas.furthest <= 1.0
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -110,7 +34,7 @@ def test_spots_do_not_touch(path, count):
                 assert math.dist((one.x, one.y), (other.x, other.y)) >= 1.1 * (one.room + other.room) / 2 - 1e-5
 
 
-def test_growth_only_grows():
+def test_growth_only_grows(scenes):
     """Each is larger than the one before; the last at least twice the first."""
     for _, stage in scenes("growth"):
         sizes = [size for _, _, _, size, _ in stage.placed]
@@ -119,7 +43,7 @@ def test_growth_only_grows():
         assert sizes[-1] > 2 * sizes[0]
 
 
-def test_rotation_turns_by_equal_steps():
+def test_rotation_turns_by_equal_steps(scenes):
     """From stage to stage the turn changes by the same angle, at least 25 degrees."""
     for _, stage in scenes("rotation_steps"):
         steps = np.diff([how.get("turn", 0.0) for *_, how in stage.placed])
@@ -127,14 +51,14 @@ def test_rotation_turns_by_equal_steps():
         assert abs(steps[0]) >= 25
 
 
-def test_metamorphosis_begins_and_ends_whole():
+def test_metamorphosis_begins_and_ends_whole(scenes):
     """The first stage is the first kind, the last stage the second kind, both uncut."""
     for _, stage in scenes("metamorphosis"):
         assert stage.placed[0][0] is stage.cast[0]
         assert stage.placed[-1][0] is stage.cast[1]
 
 
-def test_fading_is_steady():
+def test_fading_is_steady(scenes):
     """Sorted by faintness each is fainter than the one before, from unfaded to almost gone, at one size."""
     for _, stage in scenes("fading"):
         fades = sorted(how.get("fade", 0.0) for *_, how in stage.placed)
@@ -144,26 +68,26 @@ def test_fading_is_steady():
         assert len({size for _, _, _, size, _ in stage.placed}) == 1
 
 
-def test_multiplication_doubles():
+def test_multiplication_doubles(scenes):
     """One, two and four are seven; with eight they are fifteen."""
     assert {stage.shown.total() for _, stage in scenes("multiplication")} == {7, 15}
 
 
-def test_filling_up_has_one_thing_in_each_stage():
+def test_filling_up_has_one_thing_in_each_stage(scenes):
     """Three or four stages; vessels may hold nothing but what fills them."""
     for name, stage in scenes("filling_up"):
         assert stage.shown.total() in ({0, 3, 4} if name.startswith("pouring") else {3, 4})
 
 
 @pytest.mark.parametrize("name", ["falling_apart", "assembly_line"])
-def test_pieces_are_not_counted_as_things(name):
+def test_pieces_are_not_counted_as_things(scenes, name):
     """What was broken or is being built counts once."""
     assert {stage.shown.total() for _, stage in scenes(name)} == {1}
 
 
-def test_assembly_always_has_arrows():
+def test_assembly_always_has_arrows(scenes):
     """At least one from each stage to the next."""
-    assert min(stage.arrows for _, stage in scenes("assembly_line")) >= 2
+    assert min(len(stage.arrows) for _, stage in scenes("assembly_line")) >= 2
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTS)[::6])
