@@ -17,7 +17,20 @@ from typing import Annotated, Any
 import typer
 
 from relsim._version import __version__
-from relsim.cli import caption, demo, doctor, download, embed, evaluate, export, score, search, train
+from relsim.cli import (
+    caption,
+    data,
+    data_curation,
+    demo,
+    doctor,
+    download,
+    embed,
+    evaluate,
+    export,
+    score,
+    search,
+    train,
+)
 from relsim.cli.output import emit, note
 from relsim.errors import RelsimError
 
@@ -67,6 +80,19 @@ app.command("train", context_settings=train.CONTEXT)(_verb(train.train))
 app.command("export")(_verb(export.export))
 _evaluate = _group("evaluate", "Measure an encoder on pictures whose relations are known.", no_args_is_help=True)
 _evaluate.command("triplets")(_verb(evaluate.triplets))
+_data = _group("data", data.HELP, no_args_is_help=True)
+for _name, _function in (
+    ("list", data.list_),
+    ("show", data.show),
+    ("stats", data.stats),
+    ("verify", data.verify),
+    ("diff", data.diff),
+    ("dedup", data_curation.dedup),
+    ("split", data_curation.split),
+    ("export", data_curation.export),
+    ("push", data_curation.push),
+):
+    _data.command(_name)(_verb(_function))
 _demo = _group("demo", demo.HELP, invoke_without_command=True, subcommand_metavar="[COMMAND]")
 _demo.callback()(_verb(demo.demo))
 _demo.command("world")(_verb(demo.world))
