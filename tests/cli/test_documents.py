@@ -20,7 +20,7 @@ from relsim.training.config import TASK_DEFAULTS, TrainingConfig
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
 BY_SCHEMA = {example["schema"]: example for example in EXAMPLES if "schema" in example}
-OPEN = {"failed", "fields", "fingerprint", "packages", "skipped"}  # objects whose keys are data
+OPEN = {"failed", "fields", "fingerprint", "origin", "packages", "skipped", "statuses"}  # objects whose keys are data
 
 
 def shape(value, name=""):
@@ -96,17 +96,25 @@ def trained(golden, tmp_path_factory):
     return json.loads(result.stdout)
 
 
+@pytest.fixture
+def shards(make_shards, golden_paths, tmp_path):
+    images = {golden_paths[0].name: golden_paths[0].read_bytes(), "gone": Status.DEAD}
+    return make_shards(tmp_path / "shards", images, origin={"name": "list.jsonl", "sha256": "0" * 64})
+
+
 def test_the_examples_have_the_shape_of_real_documents(
-    document, table, world, trained, golden, golden_paths, model_flags, tmp_path
+    document, table, world, trained, shards, golden, model_flags, tmp_path
 ):
+    pictures = sorted((golden / "images").iterdir())
     captioner = ("-c", golden / "captioner", "--base-model", golden / "base", "--device", "cpu", "--dtype", "float32")
     real = {
-        "relsim.scores/1": document("score", *golden_paths[:2], *model_flags),
+        "relsim.scores/1": document("score", *pictures[:2], *model_flags),
         "relsim.embed/1": document("embed", table.parent / "images", "--out", table, "--encoder", "fake", exits=3),
         "relsim.search/1": document("search", table, "a.png"),
-        "relsim.captions/1": document("caption", golden_paths[4], *captioner, "--max-new-tokens", 2),
+        "relsim.captions/1": document("caption", pictures[4], *captioner, "--max-new-tokens", 2),
         "relsim.triplets/1": document("evaluate", "triplets", world, "--encoder", "fake", "--count", 4, exits=3),
         "relsim.train/1": trained,
+        "relsim.shards/1": json.loads((shards / "shards.json").read_text()),
         "relsim.crops/1": json.loads((Path(trained["out"]) / "crops" / "crops.json").read_text()),
         "relsim.export/1": document("export", trained["last"], "--out", tmp_path / "exported"),
         "relsim.doctor/1": document("doctor"),
@@ -117,6 +125,22 @@ def test_the_examples_have_the_shape_of_real_documents(
     for name in ("relsim.scores/1", "relsim.captions/1"):
         assert set(real[name]["fingerprint"]) == set(BY_SCHEMA[name]["fingerprint"])
     assert set(real["relsim.doctor/1"]["packages"]) == set(BY_SCHEMA["relsim.doctor/1"]["packages"])
+
+
+def test_every_column_of_a_shard_is_described_with_its_type(shards):
+    from pyarrow.parquet import read_schema
+
+    text = section("### Columns of a part")
+    described = {names[0]: row for names, row in rows(text)}
+    stored = read_schema(shards / "part-00000.parquet")
+    assert [(name, row[1]) for name, row in described.items()] == [(field.name, str(field.type)) for field in stored]
+    never_null = [name for name, row in described.items() if "never null" in row[2]]
+    assert never_null == [field.name for field in stored if not field.nullable]
+
+
+def test_every_file_of_a_shard_folder_is_described(shards):
+    text = section("## Shards")
+    assert [path.name for path in shards.iterdir() if f"    {path.name} " not in text] == []
 
 
 def test_two_axes_add_their_two_numbers(document, table):
