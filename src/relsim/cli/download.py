@@ -68,6 +68,9 @@ def download(
             metavar="N", min=2, help="Flag rows whose very bytes are under N ids or more.", rich_help_panel=LAYOUT_PANEL
         ),
     ] = 5,
+    part_rows: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Rows of a part, in a new folder.", rich_help_panel=LAYOUT_PANEL)
+    ] = 1_000,
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, help="Requests at a time.", rich_help_panel=LIMITS_PANEL)
     ] = 64,
@@ -162,6 +165,7 @@ def download(
         placeholders=placeholders,
         keep_placeholders=keep_placeholders,
         same_bytes=same_bytes,
+        part_rows=part_rows,
         retry=parse_statuses(retry) if retry is not None else frozenset(),
     )
     rows = _rows(source, copy)

@@ -175,8 +175,9 @@ class HostileServer:
         return await send(writer, b"x", headers={"X-Robots-Tag": "none"})
 
     async def _limited(self, writer, path, query, target):
-        """429 or `code` for the first `fail` requests, with `after` as Retry-After; `date` as a date from now."""
+        """429 or `code` for the first `fail` requests, with `after` as Retry-After, as a `date` too; then slow by `s`."""
         if self.asked[target] > int(query.get("fail", "1")):
+            await asyncio.sleep(float(query.get("s", "0")))
             return await send(writer, picture(number_in(path)))
         after = query.get("after", "1")
         value = formatdate(time() + float(after), usegmt=True) if "date" in query else after

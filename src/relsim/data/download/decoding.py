@@ -56,7 +56,8 @@ class Decoders:
     def __init__(self, options: DownloadOptions) -> None:
         self._options = options
         self._count = options.decoders or usable_cores()
-        self._free: asyncio.Queue[_Decoder | None] = asyncio.Queue()
+        # The last one that was used comes first: a process is started when all others are at work.
+        self._free: asyncio.LifoQueue[_Decoder | None] = asyncio.LifoQueue()
         self._all: set[_Decoder] = set()
         # Absolute: "" and others mean the folder in which they are read.
         self._code = _START_CODE.format(path=[os.path.abspath(place) for place in sys.path])  # noqa: PTH100

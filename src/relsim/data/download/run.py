@@ -132,6 +132,8 @@ class _Run:
                         everything.result()
                         return False
                     everything.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await everything
                     return True
         finally:
             # A lookup that hangs cannot be called back; nobody waits for it.

@@ -37,7 +37,8 @@ class Job:
 @dataclass(slots=True, eq=False)
 class _Host:
     active: int = 0
-    waiting: deque[Job | asyncio.Future[None]] = field(default_factory=deque)
+    moving: deque[asyncio.Future[None]] = field(default_factory=deque)  # jobs under way, from other hosts
+    waiting: deque[Job] = field(default_factory=deque)
     paused_until: float = 0.0
     paused: float = 0.0  # seconds altogether
 
@@ -93,7 +94,7 @@ class Turns:
             return
         host.active -= 1
         self._admit(host)
-        if not host.active and not host.waiting and not host.paused:
+        if not (host.active or host.moving or host.waiting or host.paused):
             del self._hosts[name]
 
     def retry(self, job: Job, seconds: float) -> None:
@@ -123,7 +124,7 @@ class Turns:
         host = self._hosts.setdefault(name, _Host())
         if self._full(host):
             place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            host.waiting.append(place)
+            host.moving.append(place)
             try:
                 await place
             except asyncio.CancelledError:
@@ -171,23 +172,21 @@ class Turns:
         return host.active >= self._per_host or host.paused_until > time.monotonic()
 
     def _admit(self, host: _Host) -> None:
-        """Let in those who wait, as far as there are places.
+        """Let in those who wait, as far as there are places: first those under way, each of which holds a worker.
 
-        A job takes its place when a worker takes the job: workers may all be waiting to move.
+        The others take their place when a worker takes them, for all workers may be waiting to move.
         """
-        free = 0 if self._full(host) else self._per_host - host.active
-        while free and host.waiting:
-            waiter = host.waiting.popleft()
-            if isinstance(waiter, Job):
-                self._parked -= 1
-                self._ready.append(waiter)
-                self._wake(1)
-            elif waiter.done():
-                continue
-            else:
+        if self._full(host):
+            return
+        while host.moving and host.active < self._per_host:
+            place = host.moving.popleft()
+            if not place.done():
                 host.active += 1
-                waiter.set_result(None)
-            free -= 1
+                place.set_result(None)
+        for _ in range(min(self._per_host - host.active, len(host.waiting))):
+            self._ready.append(host.waiting.popleft())
+            self._parked -= 1
+            self._wake(1)
 
     def _wake(self, count: int) -> None:
         while count and self._idle:
