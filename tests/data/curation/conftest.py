@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from relsim.data.facts import image_facts
-from relsim.data.manifest import ManifestRow
 from relsim.data.records import Status
-from relsim.data.shard_rows import ShardRow
 from relsim.data.shard_writing import ShardWriter
 
 
@@ -54,22 +51,18 @@ ROWS = (
     ("c", None, "A {Cat} and a {Dog}", {"note": [1]}),
     ("b", "https://three.org/again.webp", "A second row of the id b", {}),
 )  # fmt: skip
-FAILED = {"gone": (Status.DEAD, "not found", 404), "slow": (Status.TIMEOUT, "no answer", None)}
+FAILED = {"gone": (Status.DEAD, 404), "slow": (Status.TIMEOUT, None)}
 
 
 @pytest.fixture(scope="session")
-def shard_rows(images):
+def shard_rows(images, shard_row):
     """The rows in the order of their list; the second row of the id `b` has no image."""
     rows = []
     for number, (name, url, caption, extra) in enumerate(ROWS):
-        listed = ManifestRow(name, url, caption, extra)
-        if name in FAILED or number == len(ROWS) - 1:
-            status, reason, code = FAILED.get(name, (Status.BLOCKED, "forbidden", 403))
-            rows.append(ShardRow.of(number, listed, status, reason=reason, http_code=code))
-            continue
-        facts = image_facts(images[name])
-        columns = {field: getattr(facts, field) for field in ("width", "height", "format", "sha256", "phash")}
-        rows.append(ShardRow.of(number, listed, Status.OK, image=images[name], http_code=200, **columns))
+        again = (Status.BLOCKED, 403) if number == len(ROWS) - 1 else None
+        data, code = again or FAILED.get(name) or (images[name], 200)
+        listed = {"url_link": url, "caption": caption, "extra": extra, "http_code": code}
+        rows.append(shard_row(number, name, data, **listed))
     return rows
 
 

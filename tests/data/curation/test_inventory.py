@@ -5,6 +5,8 @@ import json
 import pytest
 
 from relsim.data.curation.inventory import read_ahead, take_inventory
+from relsim.data.curation.verification import verify
+from relsim.data.download.status_table import write_table_part
 from relsim.data.facts import image_facts
 from relsim.data.images import read_bytes
 from relsim.data.manifest import ManifestRow, write_manifest
@@ -32,6 +34,29 @@ def test_a_shard_folder_has_every_row_and_where_its_bytes_are(shards, shard_rows
     stored = [item for item in inventory.items if item.has_image]
     assert [read_bytes(item.source) for item in stored] == [images[item.image_id] for item in stored]
     assert [facts(item) for item in stored] == [expected(images[item.image_id]) for item in stored]
+
+
+def test_a_download_of_files_is_its_table_and_its_files(tmp_path, shard_rows, images):
+    """As relsim download --layout files leaves it; one file has been lost since."""
+    for part in range(2):
+        (tmp_path / "status").mkdir(exist_ok=True)
+        rows = shard_rows[part::2]
+        write_table_part(tmp_path / "status" / f"part-{part:05d}.parquet", rows, lambda row: row.path)
+    for row in shard_rows:
+        if row.image is not None and row.image_hash != "c":
+            (tmp_path / row.path).write_bytes(row.image)
+    inventory = take_inventory(tmp_path)
+    assert (inventory.kind, [item.image_id for item in inventory.items]) == (
+        "files",
+        [row.image_hash for row in shard_rows],
+    )
+    stored = [item for item in inventory.items if item.has_image]
+    assert [read_bytes(item.source) for item in stored[:-1]] == [images[item.image_id] for item in stored[:-1]]
+    found = verify(tmp_path)
+    assert (found.images, found.compared, [fault.image_id for fault in found.faults]) == (6, 6, ["c"])
+    assert found.without_image == {"dead": 1, "timeout": 1, "blocked": 1}
+    (tmp_path / "b.webp").write_bytes(images["a"])
+    assert [fault.image_id for fault in verify(tmp_path).faults] == ["b", "c"]
 
 
 def test_an_id_that_comes_twice_counts_by_its_row_with_an_image(shards):

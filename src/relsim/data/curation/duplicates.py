@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from relsim.data.curation.inventory import Inventory, Item
-from relsim.data.curation.near_duplicates import MAX_DISTANCE, Clusters, close_pairs, hashes_of
+from relsim.data.curation.near_duplicates import MAX_DISTANCE, Clusters, distinct_close_pairs, hashes_of
 from relsim.data.facts import hamming_distance
 from relsim.data.identity import printable
 from relsim.data.manifest import write_manifest
@@ -110,7 +110,7 @@ def joined(images: Sequence[Item], distance: int, clusters: Clusters | None = No
         if item.phash is not None and item.phash not in _FLAT:
             clusters.join(by_hash.setdefault(item.phash, place), place)
     places = list(by_hash.values())
-    for left, right, _ in close_pairs(hashes_of(by_hash), distance).tolist():
+    for left, right, _ in distinct_close_pairs(hashes_of(by_hash), distance).tolist():
         clusters.join(places[left], places[right])
     return clusters
 

@@ -37,13 +37,18 @@ def close_pairs(hashes: Hashes, distance: int) -> Pairs:
     `distance` is 0 to `MAX_DISTANCE`; another raises ValueError. Of n equal hashes each pair is listed, n(n - 1)/2.
     """
     values, places = np.unique(hashes, return_inverse=True)
-    members = np.split(np.argsort(places, kind="stable"), np.cumsum(np.bincount(places, minlength=len(values)))[:-1])
-    found = [_equal_pairs(np.sort(group)) for group in members if len(group) > 1]
+    counts = np.bincount(places, minlength=len(values))
+    members = np.split(np.argsort(places, kind="stable"), np.cumsum(counts)[:-1])
+    found = [_equal_pairs(group) for group in members if len(group) > 1]
+    pairs = distinct_close_pairs(values, distance)
+    alone = (counts[pairs[:, :2]] == 1).all(axis=1)
+    first = np.array([group[0] for group in members], np.int64)
+    found.append(np.column_stack([np.sort(first[pairs[alone, :2]], axis=1), pairs[alone, 2]]))
     found += [
-        _sorted_pairs(members[first][:, None], members[second][None, :], bits)
-        for first, second, bits in distinct_close_pairs(values, distance).tolist()
+        _sorted_pairs(members[left][:, None], members[right][None, :], bits)
+        for left, right, bits in pairs[~alone].tolist()
     ]
-    pairs = np.concatenate(found) if found else np.empty((0, 3), np.int64)
+    pairs = np.concatenate(found)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
