@@ -36,6 +36,8 @@ def close_pairs(hashes: Hashes, distance: int) -> Pairs:
 
     `distance` is 0 to `MAX_DISTANCE`; another raises ValueError. Of n equal hashes each pair is listed, n(n - 1)/2.
     """
+    if not len(hashes):
+        return np.empty((0, 3), np.int64)
     values, places = np.unique(hashes, return_inverse=True)
     counts = np.bincount(places, minlength=len(values))
     members = np.split(np.argsort(places, kind="stable"), np.cumsum(counts)[:-1])
