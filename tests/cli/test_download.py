@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import random
+import re
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from relsim.data.manifest import ManifestRow, write_manifest
+from relsim.data.records import Status
 from relsim.data.shards import COLUMNS, ShardFolder, part_rows
 from relsim.errors import ShardError
 
@@ -134,6 +136,26 @@ def test_json_is_the_summary_and_nothing_else(document, listed, flags, tmp_path)
     assert summary["list"]["name"] == "list.jsonl"
     assert (summary["rows"], summary["statuses"]) == (3, {"ok": 2, "dead": 1})
     assert summary == json.loads((tmp_path / "out" / "summary.json").read_text())
+
+
+def test_documents_have_the_keys_that_the_page_of_formats_gives(document, listed, flags, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    examples = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    by_schema = {example.get("schema"): example for example in examples}
+    options = [*flags, "--same-bytes", 2]
+    summary = document("download", listed(["/same/1", "/same/2"]), "-o", tmp_path / "out", *options)
+    record = json.loads((tmp_path / "out" / ".download" / "run.json").read_text())
+    for name, real in {"relsim.download/1": summary, "relsim.download_run/1": record}.items():
+        assert list(real) == list(by_schema[name])
+    for key in ("list", "run"):
+        assert list(summary[key]) == list(by_schema["relsim.download/1"][key])
+    assert list(summary["duplicates"][0]) == list(by_schema["relsim.download/1"]["duplicates"][0])
+    section = page.partition("### Statuses of a download")[2].partition("###")[0]
+    told = {
+        name for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    files = {"missing", "directory", "bad_shape", "unreadable", "encoder"}
+    assert told == {status.value for status in Status} - files
 
 
 def test_every_image_there_exits_0_and_the_report_is_for_people(verb, listed, flags, tmp_path):

@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import signal
 import struct
 import sys
@@ -43,13 +44,16 @@ def main() -> None:
     # What a library prints must not get between the answers.
     sys.stdout = sys.stderr
     send(answers, {"ready": True}, b"")
-    while (request := receive(requests)) is not None:
-        told, data = request
-        _bound_memory(base, told["max_pixels"], told["max_bytes"])
-        signal.setitimer(signal.ITIMER_REAL, told["seconds"])
-        answer, payload = _judge(told, data)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        send(answers, answer, payload)
+    try:
+        while (request := receive(requests)) is not None:
+            told, data = request
+            _bound_memory(base, told["max_pixels"], told["max_bytes"])
+            signal.setitimer(signal.ITIMER_REAL, told["seconds"])
+            answer, payload = _judge(told, data)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            send(answers, answer, payload)
+    except BrokenPipeError:  # the download was killed
+        os._exit(0)
 
 
 def send(stream: BinaryIO, told: dict[str, Any], data: bytes) -> None:
@@ -61,12 +65,17 @@ def send(stream: BinaryIO, told: dict[str, Any], data: bytes) -> None:
 
 
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
-    """Read one frame, None at the end of the stream."""
+    """Read one frame, None at the end of the stream, be it within a frame."""
     head = stream.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None
-    told = json.loads(stream.read(*LENGTH.unpack(head)))
-    return told, stream.read(told["size"])
+    (length,) = LENGTH.unpack(head)
+    text = stream.read(length)
+    if len(text) < length:
+        return None
+    told = json.loads(text)
+    data = stream.read(told["size"])
+    return (told, data) if len(data) == told["size"] else None
 
 
 def _judge(told: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
