@@ -121,8 +121,19 @@ def embed():
 
 @pytest.fixture(scope="session")
 def hub_server():
-    """The module tests/local_hub.py; importlib mode has no other way to a file beside the tests."""
-    spec = importlib.util.spec_from_file_location("local_hub", Path(__file__).with_name("local_hub.py"))
+    """The module tests/local_hub.py."""
+    return _beside("local_hub")
+
+
+@pytest.fixture(scope="session")
+def chat_server():
+    """The module tests/chat_server.py."""
+    return _beside("chat_server")
+
+
+def _beside(name):
+    """A module beside the tests; importlib mode has no other way to it."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
