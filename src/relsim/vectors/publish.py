@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from relsim.errors import TableError
-from relsim.files import flush, temporary_beside
+from relsim.files import FileInUseError, exclusive_lock, flush, temporary_beside
 
 LOCK_NAME = ".lock"
 _READ_BYTES = 2**20
@@ -86,43 +85,33 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._descriptor: int | None = None
+        self._held: contextlib.ExitStack | None = None
 
     @property
     def held(self) -> bool:
         """Whether this object holds the lock."""
-        return self._descriptor is not None
+        return self._held is not None
 
     def acquire(self) -> None:
         """Take the lock, without waiting for it."""
-        try:
-            import fcntl
-        except ImportError as error:
-            raise TableError("writing a table needs a system with flock (Linux, macOS); reading it does not") from error
-
         if self.held:
             return
         path = self._folder / LOCK_NAME
-        with system_errors("write", path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise TableError(
-                f"{self._folder} is being written by another process. One writer at a time: "
-                "wait until it has finished, or stop it; its lock ends with it."
-            ) from error
-        except OSError as error:
-            os.close(descriptor)
-            raise TableError(f"cannot lock {path}: {error.strerror}. The file system must support flock.") from error
-        self._descriptor = descriptor
+        with contextlib.ExitStack() as stack, system_errors("write", path):
+            try:
+                stack.enter_context(exclusive_lock(path))
+            except FileInUseError as error:
+                raise TableError(
+                    f"{self._folder} is being written by another process. One writer at a time: "
+                    "wait until it has finished, or stop it; its lock ends with it."
+                ) from error
+            self._held = stack.pop_all()
 
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
 
     def __del__(self) -> None:
         self.release()
