@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,10 @@ from relsim.training.config import TASK_DEFAULTS, TrainingConfig
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
 EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
 BY_SCHEMA = {example["schema"]: example for example in EXAMPLES if "schema" in example}
-OPEN = {"failed", "fields", "fingerprint", "origin", "packages", "skipped", "statuses"}  # objects whose keys are data
+OPEN = {  # objects whose keys are data
+    *("failed", "fields", "fingerprint", "origin", "packages", "skipped", "statuses"),
+    *("commonest", "commonest_placeholders", "counts", "formats", "hosts", "http_codes", "parts", "without_image"),
+}
 
 
 def shape(value, name=""):
@@ -102,8 +107,37 @@ def shards(make_shards, golden_paths, tmp_path):
     return make_shards(tmp_path / "shards", images, origin={"name": "list.jsonl", "sha256": "0" * 64})
 
 
+@pytest.fixture
+def of_data(document, shards, tmp_path, monkeypatch, hub_server, environment):
+    """What the verbs of `relsim data` print, and the documents that they write."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "random_images_14k.jsonl").write_text('{"image_hash": "a"}\n')
+    (tmp_path / "bad.png").write_text("no picture")
+    with hub_server.LocalHub() as server:
+        command = [sys.executable, "-m", "relsim", "data", "push", shards, "someone/x", "--licence", "mit", "--json"]
+        variables = {**environment, **server.variables(tmp_path / "home")}
+        pushed = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    documents = {
+        "list": document("data", "list"),
+        "show": document("data", "show", "random-14k", "--from", tmp_path),
+        "stats": document("data", "stats", shards),
+        "verify": document("data", "verify", tmp_path, exits=1),
+        "diff": document("data", "diff", shards, tmp_path / "random_images_14k.jsonl"),
+        "dedup": document("data", "dedup", shards),
+        "split": document("data", "split", shards, "--out", tmp_path / "split"),
+        "export": document("data", "export", shards, "--to", "folder", "--out", tmp_path / "export"),
+        "push": json.loads(pushed.stdout),
+    }
+    (checksum,) = (tmp_path / "cache" / "relsim" / "checksums").iterdir()
+    return {f"relsim.data_{name}/1": content for name, content in documents.items()} | {
+        "relsim.shards/1": json.loads((shards / "shards.json").read_text()),
+        "relsim.checksum/1": json.loads(checksum.read_text()),
+        "relsim.split/1": json.loads((tmp_path / "split" / "split.json").read_text()),
+    }
+
+
 def test_the_examples_have_the_shape_of_real_documents(
-    document, table, world, trained, shards, golden, model_flags, tmp_path
+    document, table, world, trained, of_data, golden, model_flags, tmp_path
 ):
     pictures = sorted((golden / "images").iterdir())
     captioner = ("-c", golden / "captioner", "--base-model", golden / "base", "--device", "cpu", "--dtype", "float32")
@@ -114,10 +148,10 @@ def test_the_examples_have_the_shape_of_real_documents(
         "relsim.captions/1": document("caption", pictures[4], *captioner, "--max-new-tokens", 2),
         "relsim.triplets/1": document("evaluate", "triplets", world, "--encoder", "fake", "--count", 4, exits=3),
         "relsim.train/1": trained,
-        "relsim.shards/1": json.loads((shards / "shards.json").read_text()),
         "relsim.crops/1": json.loads((Path(trained["out"]) / "crops" / "crops.json").read_text()),
         "relsim.export/1": document("export", trained["last"], "--out", tmp_path / "exported"),
         "relsim.doctor/1": document("doctor"),
+        **of_data,
     }
     assert set(real) == set(BY_SCHEMA)
     for name, example in BY_SCHEMA.items():
