@@ -77,9 +77,12 @@ def measure_rows(options: argparse.Namespace, place: Path) -> dict[str, Any]:
         kills = 0
         moments = random.Random(7)  # noqa: S311 - no secret
         while kills < options.kills:
+            before = size_of(place / "killed")
             with subprocess.Popen([*command, "-o", place / "killed"], stdout=subprocess.DEVNULL) as process:
+                while process.poll() is None and size_of(place / "killed") == before:
+                    time.sleep(0.02)  # until it has done something
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(moments.uniform(1.5, 1.5 * seconds / options.kills + 2))
+                    process.wait(moments.uniform(0, 1.6 * seconds / options.kills))
                 process.send_signal(signal.SIGKILL)
             if process.returncode != -signal.SIGKILL:
                 break
@@ -225,8 +228,12 @@ def resident(pid: int) -> int:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes of all files below a folder, which may be changing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 if __name__ == "__main__":

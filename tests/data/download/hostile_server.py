@@ -175,7 +175,7 @@ class HostileServer:
         return await send(writer, b"x", headers={"X-Robots-Tag": "none"})
 
     async def _limited(self, writer, path, query, target):
-        """429 or `code` for the first `fail` requests, with `after` as Retry-After, as a `date` too; then slow by `s`."""
+        """429 or `code` for the first `fail` requests, with `after` (or as a `date`) as Retry-After; slow by `s`."""
         if self.asked[target] > int(query.get("fail", "1")):
             await asyncio.sleep(float(query.get("s", "0")))
             return await send(writer, picture(number_in(path)))

@@ -60,11 +60,11 @@ def test_a_shard_folder_opens_and_has_one_row_for_each(fetch, tmp_path):
 
 
 def test_the_summary_says_what_the_server_did(fetch, tmp_path, web):
-    _, summary = fetch("/ok/1.jpg", "/404", "/404?b", "http://no-such-host.invalid/", "")
+    _, summary = fetch("/ok/1.jpg", "/404", "/410", "ftp://example.org/", "")
     document = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert document == summary.to_dict()
-    assert document["statuses"] == {"dead": 3, "ok": 1, "refused": 1}
-    assert document["codes"] == {"200": 1, "404": 2, "none": 2}
+    assert document["statuses"] == {"dead": 2, "refused": 2, "ok": 1}
+    assert document["codes"] == {"200": 1, "404": 1, "410": 1, "none": 2}
     assert document["hosts"]["127.0.0.1"] == {"rows": 3, "ok": 1}
     assert document["hosts"]["none"] == {"rows": 1, "ok": 0}
     assert document["host_count"] == 3

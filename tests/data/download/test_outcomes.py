@@ -1,16 +1,21 @@
 """What answers mean: codes, Retry-After, X-Robots-Tag."""
 
+import socket
 from datetime import datetime, timezone
 
 import pytest
+from yarl import URL
 
 from relsim.data.download.options import parse_statuses
-from relsim.data.download.outcomes import of_code, seconds_of
+from relsim.data.download.outcomes import of_code, of_lookup, seconds_of
+from relsim.data.download.placeholders import Placeholders
 from relsim.data.download.robots import forbidden_by
+from relsim.data.facts import ImageFacts
 from relsim.data.records import Status
 from relsim.errors import SourceError
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=timezone.utc)
+CODES = (socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL)
 AGENT = "relsim/1.0 (+https://example.org)"
 
 
@@ -81,3 +86,49 @@ def test_statuses_to_retry_are_named_by_a_list():
     for text in ("", "ok", "dead,gone"):
         with pytest.raises(SourceError, match=r"there are: .*dead, timeout, blocked"):
             parse_statuses(text)
+
+
+def test_a_lookup_that_fails_for_now_is_tried_again():
+    assert [
+        (of_lookup(socket.gaierror(code, "")).status, of_lookup(socket.gaierror(code, "")).again) for code in CODES
+    ] == [
+        (Status.DEAD, False),
+        (Status.ERROR, True),
+        (Status.ERROR, True),
+    ]
+
+
+def test_placeholder_rules_that_are_none_are_told_with_their_line(tmp_path):
+    rules = tmp_path / "rules.txt"
+    wrong = ["sha256 abc", "md5 " + "0" * 32, "phash " + "0" * 16 + " many", "url nowhere", "url a/b c", "phash"]
+    for line in wrong:
+        rules.write_text(f"# a comment\n\nurl example.org/gone.png  # gone\n{line}\n")
+        with pytest.raises(SourceError, match=r"rules\.txt, line 4: .* is no rule"):
+            Placeholders.load(rules)
+
+
+def test_placeholders_are_alike_up_to_the_bits_of_their_rule(tmp_path):
+    rules = tmp_path / "rules.txt"
+    rules.write_text("phash 00000000000000ff 3\n")
+    known = Placeholders.load(rules)
+
+    def verdict(phash):
+        return known.of_image(ImageFacts(640, 480, "JPEG", "0" * 64, phash), one_colour=False)
+
+    assert verdict("00000000000000ff")
+    assert verdict("00000000000000f8")
+    assert verdict("00000000000000f0") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("https://i.imgur.com/removed.png", True),
+        ("https://i.imgur.com/removed.png?x=1", True),
+        ("https://i.imgur.com/abc.png", False),
+        ("https://live.staticflickr.com/a/photo_unavailable_l.png", True),
+        ("https://example.org/photo_unavailable.png", False),
+    ],
+)
+def test_addresses_of_known_placeholders(url, known):
+    assert bool(Placeholders.load().of_url(URL(url))) == known

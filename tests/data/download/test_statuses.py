@@ -18,7 +18,6 @@ CASES = {
     "/reset/7.jpg?fail=1": (Status.OK, 200, None, 2),
     "/404": (Status.DEAD, 404, "answered 404", 1),
     "/410": (Status.DEAD, 410, "answered 410", 1),
-    "http://no-such-host.invalid/a.jpg": (Status.DEAD, None, "no host of that name", None),
     "/401": (Status.BLOCKED, 401, "answered 401", 1),
     "/403": (Status.BLOCKED, 403, "answered 403", 1),
     "/451": (Status.BLOCKED, 451, "answered 451", 1),
@@ -102,6 +101,17 @@ def test_every_kind_of_answer_ends_as_its_status(outcomes, address):
     assert row.fetched_at.tzinfo is not None
     if requests is not None:
         assert asked[address] == requests
+
+
+def test_a_name_that_does_not_exist_is_dead_and_one_that_cannot_be_looked_up_is_not(fetch):
+    """What the system says of a name that no registry gives away decides: without a network it may say "try again"."""
+    import socket
+
+    rows, _ = fetch("http://no-such-host.invalid/a.jpg")
+    with pytest.raises(socket.gaierror) as caught:
+        socket.getaddrinfo("no-such-host.invalid", 80)
+    gone = caught.value.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+    assert rows[0].status is (Status.DEAD if gone else Status.ERROR)
 
 
 def test_every_row_is_there_as_the_list_has_it(outcomes):

@@ -89,13 +89,13 @@ class CheckedResolver(AbstractResolver):
         import asyncio
 
         if host in self._missing:
-            raise self._missing[host]
+            raise self._missing[host].with_traceback(None)
         loop = asyncio.get_running_loop()
         try:
             infos = await loop.run_in_executor(self._lookups, _look_up, host, port, family)
         except socket.gaierror as error:
             if error.errno in _NO_SUCH_NAME and len(self._missing) < _MOST_MISSING:
-                self._missing[host] = error.with_traceback(None)
+                self._missing[host] = error
             raise
         found: list[ResolveResult] = [
             {
