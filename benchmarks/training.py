@@ -3,10 +3,11 @@
     python benchmarks/training.py [--rounds 3] [--only speed,trace,memory] [--json FILE]
 
 speed     both trainers run the published flags (batch 64, three epochs, LoRA r 16, 448 px) on the golden base and the
-          same PNG files, in turns (A B A B …), each in a process of its own on the same processors
+          same PNG files, in turns (A B A B …), each in a process of its own on the same processors; ours keeps the
+          frozen vision tower's tokens after the first epoch, so its epochs are told apart
 trace     the golden batch's loss; then both trainers begin with the same tensors, see the same batches in the same
           order without dropout, and their losses are held side by side
-memory    ours at batch 32 and at batch 4,096, micro-batches of 32 in both
+memory    ours at batch 32 and at batch 4,096, micro-batches of 32 in both, pictures read in every step
 
 The published trainer is `train_relsim.py` of relsim 0.1.0 itself, in an environment of its own that is made with pip
 where it is missing; what it finds in place of CUDA, torchvision and wandb is in `_training_worker_published.py`.
@@ -20,7 +21,6 @@ import argparse
 import hashlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,7 +33,7 @@ import numpy as np
 
 from _pictures import write_pictures
 from _published_env import EnvironmentProblemError, published_python
-from _training_report import report
+from _training_report import report, speed_round
 from against_published import CHECKOUT, HERE, machine, positive, say, write_json
 from relsim.models.pixels import Recipe
 from relsim.models.text_encoder import bundled_model
@@ -122,7 +122,7 @@ def write_collection(folder: Path, count: int) -> tuple[Path, Path]:
 
 
 def speed(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
-    """Both trainers in turns on the same files; images per second of the loop, and of three epochs with preparation."""
+    """Both trainers in turns on the same files."""
     manifest, images = write_collection(bench.scratch / "collection", options.images)
     settings = [f"data.manifests=[{manifest}]", f"data.image_folder={images}", "run.epochs=3"]
     settings += [f"optimizer.batch_size={options.batch}", f"optimizer.micro_batch_size={options.micro_batch}"]
@@ -140,41 +140,17 @@ def speed(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
             )
         with tempfile.TemporaryDirectory(dir=bench.scratch) as place:
             ours = bench.ours("speed", Path(place), *settings)
-        # The published loader ends each epoch with a smaller batch where the pictures do not fill it.
-        seen_theirs, seen_ours = 3 * options.images, len(ours["seconds"]) * options.batch
-        one = {
-            "published": seen_theirs / theirs["seconds"][-1],
-            "ours": seen_ours / ours["seconds"][-1],
-            "ours_with_preparation": seen_ours / (ours["seconds"][-1] + ours["preparation_seconds"]),
-            "published_cpu_ms": 1000 * cpu_per_image(theirs, seen_theirs),
-            "ours_cpu_ms": 1000 * cpu_per_image(ours, seen_ours),
-            "preparation_seconds": ours["preparation_seconds"],
-            "published_peak_bytes": theirs["peak_bytes"],
-            "ours_peak_bytes": ours["peak_bytes"],
-            "versions": theirs["versions"],
-        }
-        rounds.append(one)
+        rounds.append(speed_round(theirs, ours, images=options.images, batch=options.batch))
+        one = rounds[-1]
         figures = f"published {one['published']:.2f}, ours {one['ours']:.2f} images/s"
         say(f"speed round {number} of {options.rounds}: {figures}")
-    ratios = [one["ours"] / one["published"] for one in rounds]
-    prepared = [one["ours_with_preparation"] / one["published"] for one in rounds]
-    processor = [one["published_cpu_ms"] / one["ours_cpu_ms"] for one in rounds]
     return {
         "batch": options.batch,
         "images": options.images,
         "published_dtype": options.published_dtype,
         "rounds": rounds,
-        "ratio": {"median": statistics.median(ratios), "rounds": ratios, "target": TARGET},
-        "ratio_with_preparation": {"median": statistics.median(prepared), "rounds": prepared},
-        "ratio_of_processor_time": {"median": statistics.median(processor), "rounds": processor},
+        "target": TARGET,
     }
-
-
-def cpu_per_image(facts: dict[str, Any], images: int) -> float:
-    """CPU seconds for a picture: of the steps after the first, and of the processes that read pictures."""
-    used = facts["cpu_seconds"]
-    steps = len(used)
-    return (used[-1] - used[0]) / (images * (steps - 1) / steps) + facts["reader_cpu_seconds"] / images
 
 
 def trace(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
@@ -224,7 +200,7 @@ def memory(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     for batch in MEMORY_BATCHES:
         steps = options.memory_steps if batch == MEMORY_BATCHES[-1] else max(8, options.memory_steps)
         settings = [f"data.crops={crops}", f"model.recipe={recipe.value}", f"run.steps={steps}"]
-        settings += [f"optimizer.batch_size={batch}", "optimizer.micro_batch_size=32"]
+        settings += [f"optimizer.batch_size={batch}", "optimizer.micro_batch_size=32", "data.keep_tokens=never"]
         with tempfile.TemporaryDirectory(dir=bench.scratch) as place:
             facts[str(batch)] = bench.ours("memory", Path(place), *settings) | {"steps": steps}
         say(f"memory, batch {batch:,}: {facts[str(batch)]['peak_private_bytes'] / 2**20:.0f} MiB")

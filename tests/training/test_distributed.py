@@ -1,6 +1,7 @@
 """Two processes on one machine compute what one does."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -42,12 +43,18 @@ def launch(script, *arguments):
     assert done.returncode == 0, done.stderr.decode()[-3000:]
 
 
+EPOCHS = ("run.steps=9", "model.lora.dropout=0.05")
+KEPT = {f"tokens kept {wish}": (f"data.keep_tokens={wish}", *EPOCHS) for wish in ("never", "always")}
+
+
 @pytest.fixture(scope="module")
-def together(settings, tmp_path_factory):
+def together(settings, crops, tmp_path_factory):
     """The runs of two processes, all of them in one start by torchrun."""
     home = tmp_path_factory.mktemp("two")
     paths = []
-    for name, overrides in RUNS.items():
+    mine = shutil.copytree(crops, home / "crops", ignore=shutil.ignore_patterns("tokens-*"))
+    kept = {name: (f"data.crops={mine}", *overrides) for name, overrides in KEPT.items()}
+    for name, overrides in {**RUNS, **kept}.items():
         config = settings(home / name, "run.steps=2", "run.threads=1", "model.lora.dropout=0", *overrides)
         paths.append(home / f"{name}.yaml")
         paths[-1].write_text(config.to_yaml())
@@ -72,3 +79,13 @@ def test_two_processes_compute_the_gradient_of_one(settings, together, tmp_path,
     for ours, other in zip(mine, theirs, strict=True):
         for key in ours.keys() - {"seconds", "samples_per_second"}:
             assert other[key] == pytest.approx(ours[key], rel=1e-4, abs=1e-6), key
+
+
+def test_two_processes_share_the_tokens_that_they_keep(together):
+    """In later epochs each reads what the other has written; weights and log are those of a run that keeps none."""
+    without, kept = (together / name for name in KEPT)
+    assert len(list((together / "crops").glob("tokens-*.bin"))) == 1
+    first, second = (load_state(next(folder.glob("state-*"))).tensors for folder in (without, kept))
+    assert all(torch.equal(second[name], tensor) for name, tensor in first.items())
+    for ours, theirs in zip(*(read_log(folder / "train.jsonl") for folder in (without, kept)), strict=True):
+        assert all(ours[key] == theirs[key] for key in ours.keys() - {"seconds", "samples_per_second"})

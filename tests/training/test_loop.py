@@ -74,7 +74,7 @@ def plain_metric_loss(data, network, batch, temperature=0.07, *, both=False):
     captions = data.train.captions
     chosen = [captions[row][choice] for row, choice in zip(batch.rows, batch.paraphrases, strict=True)]
     texts = torch.from_numpy(TextVectors.of(chosen)[chosen])
-    logits = network.embed(torch.cat(batch.patches)) @ texts.T / temperature
+    logits = network.embed(torch.cat(batch.pictures)) @ texts.T / temperature
     labels = torch.arange(len(chosen))
     loss = cross_entropy(logits, labels)
     return (loss + cross_entropy(logits.T, labels)) / 2 if both else loss
@@ -87,7 +87,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(gradient, tune, both
     network.flat.zero_gradient()
     loss = plain_metric_loss(data, network, batch, both=both)
     loss.backward()
-    assert len(batch.patches) == 2
+    assert len(batch.pictures) == 2
     assert sums[0].item() / 8 == pytest.approx(loss.item(), abs=1e-5)
     torch.testing.assert_close(found, network.flat.gradient, rtol=0, atol=1e-6 * found.abs().max().clamp(min=1).item())
 
@@ -110,7 +110,7 @@ def test_a_caption_step_is_the_mean_loss_over_answer_tokens_of_the_batch(gradien
     tokenizer, prompt = network.answers.tokenizer, network.prompt
     captions, total, tokens, hits = data.train.captions, 0.0, 0, 0
     with torch.no_grad():
-        for place, patches in enumerate(torch.cat(batch.patches)):
+        for place, patches in enumerate(torch.cat(batch.pictures)):
             text = captions[batch.rows[place]][batch.paraphrases[place]]
             answer = [*tokenizer(text)["input_ids"], *tokenizer("<|im_end|>")["input_ids"]]
             ids = torch.tensor([[*prompt.ids(4), *answer]])
@@ -143,7 +143,7 @@ def test_yes_and_no_compete(gradient, golden, crops, tmp_path):
     words = [int(network.answers.encode([word])[0][0]) for word in ("Yes", "No")]
     with torch.no_grad():
         logits = network.dense.answer_logits(
-            network.image_tokens(torch.cat(batch.patches)), network.prompt.prefix, network.prompt.suffix, words
+            network.image_tokens(torch.cat(batch.pictures)), network.prompt.prefix, network.prompt.suffix, words
         )
     labels = torch.tensor([0 if data.train.captions[row] == ("Yes",) else 1 for row in batch.rows])
     assert sums[0].item() == pytest.approx(cross_entropy(logits, labels, reduction="sum").item(), rel=1e-5)
@@ -263,10 +263,11 @@ def test_a_run_stopped_on_its_schedule_goes_on_to_the_same_weights(settings, tmp
     assert (rest.last / adapter).read_bytes() == (whole.last / adapter).read_bytes()
 
 
-def test_working_in_bf16_follows_fp32(settings, tmp_path):
+@pytest.mark.parametrize("tune", [ALL, ("model.lora.dropout=0",)], ids=["all", "adapters"])
+def test_working_in_bf16_follows_fp32(settings, tmp_path, tune):
     losses = {}
     for precision in ("fp32", "bf16"):
-        train(settings(tmp_path / precision, *ALL, f"run.precision={precision}", "model.lora.dropout=0"))
+        train(settings(tmp_path / precision, *tune, f"run.precision={precision}", "data.keep_tokens=never"))
         losses[precision] = [line["loss"] for line in read_log(tmp_path / precision / "train.jsonl") if "loss" in line]
     np.testing.assert_allclose(losses["bf16"], losses["fp32"], atol=0.05)
     assert losses["bf16"] != losses["fp32"]

@@ -35,8 +35,8 @@ class CaptionTask(BaseTask):
         answers = [self._answers[number] for number in numbers]
         total = sum(map(len, answers))
         sums = torch.zeros(3, device=self._device)
-        for place, patches in self._seeded(batch):
-            found = self._losses(patches, answers[place])
+        for place, pictures in self._seeded(batch):
+            found = self._losses(pictures, answers[place])
             backward(found[0] / total)
             sums += found.detach()
         return sums
@@ -47,16 +47,16 @@ class CaptionTask(BaseTask):
             return {}
         sums = torch.zeros(3, dtype=torch.float64, device=self._device)
         with self._network.evaluating():
-            for rows, patches in self._held_out_patches(self._data.held_out):
+            for rows, pictures in self._held_out_pictures(self._data.held_out):
                 chosen = [self._held_out_answers[number] for number in self._held_out.in_turn(rows)]
-                sums += self._losses(patches, chosen)
+                sums += self._losses(pictures, chosen)
         loss, hits, count = self._processes.sum(sums).tolist()
         return {"token_loss": loss / count, "token_accuracy": hits / count}
 
     def _encode(self, table: CaptionTable) -> list[TokenIds]:
         return _answers_of(self._network).encode(table.texts)
 
-    def _losses(self, patches: Tensor, answers: Sequence[TokenIds]) -> Tensor:
+    def _losses(self, pictures: Tensor, answers: Sequence[TokenIds]) -> Tensor:
         """Sums (3,) over the answers' tokens, the loss with its gradient."""
         prompt = self._network.prompt
         start = len(prompt.suffix)
@@ -67,7 +67,7 @@ class CaptionTask(BaseTask):
             tokens[row, start : start + len(answer)] = torch.from_numpy(answer)
             mask[row, start : start + len(answer)] = True
         logits = self._network.dense.caption_logits(
-            self._network.image_tokens(patches), prompt.prefix, tokens, mask, grid=self._network.grid
+            self._network.image_tokens(pictures), prompt.prefix, tokens, mask, grid=self._network.grid
         ).float()
         wanted = tokens[mask].to(logits.device)
         loss = F.cross_entropy(logits, wanted, reduction="sum")
@@ -94,8 +94,8 @@ class YesNoTask(BaseTask):
         """See `Task`."""
         labels = self._labels[torch.from_numpy(self._table.numbers(batch.rows, batch.paraphrases))]
         sums = torch.zeros(3, device=self._device)
-        for place, patches in self._seeded(batch):
-            found = self._losses(patches, labels[place])
+        for place, pictures in self._seeded(batch):
+            found = self._losses(pictures, labels[place])
             backward(found[0] / len(batch.rows))
             sums += found.detach()
         return sums
@@ -106,16 +106,16 @@ class YesNoTask(BaseTask):
             return {}
         sums = torch.zeros(3, dtype=torch.float64, device=self._device)
         with self._network.evaluating():
-            for rows, patches in self._held_out_patches(self._data.held_out):
+            for rows, pictures in self._held_out_pictures(self._data.held_out):
                 numbers = self._held_out.numbers(rows, np.zeros_like(rows))
-                sums += self._losses(patches, self._held_out_labels[torch.from_numpy(numbers)])
+                sums += self._losses(pictures, self._held_out_labels[torch.from_numpy(numbers)])
         loss, hits, count = self._processes.sum(sums).tolist()
         return {"loss": loss / count, "accuracy": hits / count}
 
-    def _losses(self, patches: Tensor, labels: Tensor) -> Tensor:
+    def _losses(self, pictures: Tensor, labels: Tensor) -> Tensor:
         network = self._network
         logits = network.dense.answer_logits(
-            network.image_tokens(patches), network.prompt.prefix, network.prompt.suffix, self._words, grid=network.grid
+            network.image_tokens(pictures), network.prompt.prefix, network.prompt.suffix, self._words, grid=network.grid
         )
         labels = labels.to(logits.device)
         losses = yes_no_rows(logits, labels)

@@ -143,7 +143,9 @@ class DataSection(_Section):
     """Where pictures and captions come from: manifests, or a folder of stored crops (see `relsim.training.crops`).
 
     With both, `crops` is where the pictures of the manifests are stored; its default is `crops` in `run.out`. Without
-    manifests it is read as it is. What is held out is a fraction of the images, or data of its own.
+    manifests it is read as it is. What is held out is a fraction of the images, or data of its own. `keep_tokens`
+    stores what a frozen vision tower makes of each picture (see `tokens.py`); auto does so where pictures come again
+    and the disk has room, up to `keep_tokens_limit` bytes.
     """
 
     manifests: tuple[Path, ...] = ()
@@ -154,6 +156,8 @@ class DataSection(_Section):
     eval_crops: Path | None = None
     max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.05
     workers: Positive | None = None
+    keep_tokens: Literal["auto", "never", "always"] = "auto"
+    keep_tokens_limit: Annotated[int, Field(ge=0)] = 20_000_000_000
 
 
 class TrainingConfig(_Section):

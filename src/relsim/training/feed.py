@@ -1,17 +1,19 @@
-"""What a run learns from: stored crops, what is held out, and batches read ahead in the background.
+"""What a run learns from: stored crops, what is held out, and micro-batches read ahead in the background.
 
 The batch of a step follows from the seed and the step alone, so a run can begin at any step; every process knows the
-whole batch and reads the pictures of its own share.
+whole batch and reads the pictures of its own share, one micro-batch ahead of the network: a batch of any size takes the
+memory of two micro-batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -27,12 +29,25 @@ from relsim.training.samples import Order, Rows, hold_out, read_samples, share
 T = TypeVar("T")
 
 
+class Tokens(Protocol):
+    """Where a frozen vision tower's tokens of a store's squares are kept; see `relsim.training.tokens`."""
+
+    def read(self, rows: Rows) -> Tensor | None:
+        """Tokens (B, n, H) of these squares, None where those of any are not there."""
+        ...
+
+    def write(self, rows: Rows, tokens: Tensor) -> None:
+        """Keep tokens (B, n, H) of these squares."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some rows of a store: what is trained on, or what is held out."""
+    """Some rows of a store: what is trained on, or what is held out; `tokens` where they are kept."""
 
     store: CropStore
     rows: Rows
+    tokens: Tokens | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -98,7 +113,17 @@ class Batch:
     rows: Rows  # (batch_size,) rows of the part that is trained on
     paraphrases: Rows  # (batch_size,) which caption of each row
     places: tuple[slice, ...]  # of each micro-batch of this process
-    patches: tuple[Tensor, ...]  # (b, n, patch² * 3) uint8 for each micro-batch, in the CPU's memory
+    pictures: Iterable[Tensor]  # of each micro-batch, as `read_pictures` gives them; iterated once in each pass
+
+
+class _Stream:
+    """Micro-batches as they come from the background: each iteration takes the next `count` of them."""
+
+    def __init__(self, items: Iterator[Tensor], count: int) -> None:
+        self._items, self._count = items, count
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return islice(self._items, self._count)
 
 
 class Feed:
@@ -126,14 +151,35 @@ class Feed:
         stop = int(mine[-1]) + 1
         self._places = tuple(slice(start, min(start + size, stop)) for start in range(int(mine[0]), stop, size))
 
+    @contextmanager
+    def batches(self, first: int, stop: int, *, passes: int = 1) -> Iterator[Iterator[Batch]]:
+        """The batches of the steps from `first` to `stop` - 1, their pictures read while those before are worked on.
+
+        The pictures of each batch must be iterated `passes` times, and are read anew each time.
+        """
+        count = len(self._places)
+        reads = passes * count
+
+        def read(number: int) -> Tensor:
+            step, place = divmod(number, reads)
+            return self._read(self.order.batch(step), self._places[place % count])
+
+        with read_ahead(read, first * reads, stop * reads) as items:
+            pictures = _Stream(items, count)
+            yield (self._batch(step, pictures) for step in range(first, stop))
+
     def batch(self, step: int) -> Batch:
-        """The batch of a step, counted from 0; reads pictures, so it takes a while."""
+        """The batch of a step, counted from 0, with all its pictures in memory."""
+        rows = self.order.batch(step)
+        return self._batch(step, tuple(self._read(rows, place) for place in self._places))
+
+    def _batch(self, step: int, pictures: Iterable[Tensor]) -> Batch:
         rows = self.order.batch(step)
         paraphrases = self.order.paraphrases(step, self._counts[rows])
-        patches = tuple(
-            read_patches(self._part, rows[place], self._pixels, pinned=self._pinned) for place in self._places
-        )
-        return Batch(step, rows, paraphrases, self._places, patches)
+        return Batch(step, rows, paraphrases, self._places, pictures)
+
+    def _read(self, rows: Rows, place: slice) -> Tensor:
+        return read_pictures(self._part, rows[place], self._pixels, pinned=self._pinned)
 
 
 @contextmanager
@@ -151,6 +197,17 @@ def read_ahead(read: Callable[[int], T], first: int, stop: int) -> Iterator[Iter
                 yield item
 
         yield items()
+
+
+def read_pictures(part: Part, rows: Rows, pixels: PixelConfig, *, pinned: bool = False) -> Tensor:
+    """What a network takes of rows of a part: kept tokens (b, n / merge², H), or patches where any are missing.
+
+    Patches are (b, n, patch² * 3) uint8.
+    """
+    kept = None if part.tokens is None else part.tokens.read(part.rows[rows])
+    if kept is None:
+        return read_patches(part, rows, pixels, pinned=pinned)
+    return kept.pin_memory() if pinned else kept
 
 
 def read_patches(part: Part, rows: Rows, pixels: PixelConfig, *, pinned: bool = False) -> Tensor:

@@ -151,8 +151,9 @@ def _lay_out(
     working = flat if plain else flat.to(dtype)
     working_gradient = gradient if plain else torch.zeros_like(working)
     for name, parameter in named.items():
-        parameter.grad = working_gradient[places[name]].view(parameter.shape)
+        # In this order: a gradient must be of the weight's type, and adapters are fp32 until now.
         parameter.data = working[places[name]].view(parameter.shape)
+        parameter.grad = working_gradient[places[name]].view(parameter.shape)
     master = nn.Parameter(flat)
     master.grad = gradient
     shapes = " ".join(f"{name}{list(parameter.shape)}" for name, parameter in named.items())

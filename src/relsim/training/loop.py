@@ -28,7 +28,7 @@ from relsim.errors import MissingExtraError, TrainingError
 from relsim.files import temporary_beside
 from relsim.models.hub import resolve_folder
 from relsim.training.config import OptimizerSection, TrainingConfig
-from relsim.training.feed import Batch, Data, Feed, open_data, read_ahead
+from relsim.training.feed import Batch, Data, Feed, open_data
 from relsim.training.flat import FlatParameters
 from relsim.training.muon import Muon
 from relsim.training.network import TrainingNetwork
@@ -39,6 +39,7 @@ from relsim.training.schedule import rate
 from relsim.training.state import State, check_same_settings, load_state, saved_states
 from relsim.training.task import Task
 from relsim.training.tasks import is_better, make_task
+from relsim.training.tokens import keep_tokens
 from relsim.training.tracking import RunLog, Watcher, check_trackers
 
 logger = logging.getLogger(__name__)
@@ -146,6 +147,7 @@ class _Run:
         self._config, self._accelerator, self._network = config, accelerator, network
         self._processes = processes = Processes(accelerator)
         settings = config.optimizer
+        data = keep_tokens(config, network, data)
         self._feed = Feed(
             data.train,
             network.pixels,
@@ -184,7 +186,7 @@ class _Run:
         logger.info("steps %d to %d; %d numbers learn", first + 1, self._end, len(self._flat))
         every = self._config.run
         self._clock = self._started = time.monotonic()
-        with read_ahead(self._feed.batch, first, self._end) as batches:
+        with self._feed.batches(first, self._end, passes=self._task.passes) as batches:
             for batch in batches:
                 self._step(batch)
                 done = batch.step + 1

@@ -33,6 +33,7 @@ class MetricTask(BaseTask):
 
     def __init__(self, config: TrainingConfig, network: TrainingNetwork, data: Data, processes: Processes) -> None:
         super().__init__(config, network, data, processes)
+        self.passes = 2 if config.objective.two_directional else 1
         self._vectors = self._text_vectors(self._table, data.train.store.folder)
         self._groups = group_numbers(data.train.groups).to(self._device) if config.objective.mask_groups else None
         if config.objective.two_directional and config.objective.learn_temperature and config.run.precision == "fp16":
@@ -48,8 +49,8 @@ class MetricTask(BaseTask):
         if self._config.objective.two_directional:
             return self._learn_both(batch, texts, groups, backward)
         sums = torch.zeros(3, device=self._device)
-        for place, patches in self._seeded(batch):
-            images = self._network.embed(patches)
+        for place, pictures in self._seeded(batch):
+            images = self._network.embed(pictures)
             targets = torch.arange(place.start, place.stop, device=self._device)
             mask = self._mask(texts, groups, targets)
             losses = contrastive_rows(images, texts, targets, self._network.temperature, mask)
@@ -60,7 +61,7 @@ class MetricTask(BaseTask):
     def _learn_both(self, batch: Batch, texts: Tensor, groups: Tensor | None, backward: Backward) -> Tensor:
         """Both directions need all embeddings at once: a pass without gradient, then one to carry it on."""
         with torch.no_grad():
-            mine = torch.cat([self._network.embed(patches) for _, patches in self._seeded(batch)])
+            mine = torch.cat([self._network.embed(pictures) for _, pictures in self._seeded(batch)])
         images = self._processes.gather(mine)
         targets = torch.arange(len(images), device=self._device)
         mask = self._mask(texts, groups, targets)
@@ -70,8 +71,8 @@ class MetricTask(BaseTask):
         _, gradient = embedding_gradient(
             images, lambda leaf: contrastive_both(leaf, texts, targets, temperature, mask).mean()
         )
-        for place, patches in self._seeded(batch):
-            backward((self._network.embed(patches) * gradient[place]).sum())
+        for place, pictures in self._seeded(batch):
+            backward((self._network.embed(pictures) * gradient[place]).sum())
         with torch.no_grad():
             losses = contrastive_both(images, texts, targets, temperature, mask)
             own = slice(batch.places[0].start, batch.places[-1].stop)
@@ -83,7 +84,7 @@ class MetricTask(BaseTask):
             return {}
         part, table = self._data.held_out, self._held_out
         with self._network.evaluating():
-            mine = [self._network.embed(patches) for _, patches in self._held_out_patches(part)]
+            mine = [self._network.embed(pictures) for _, pictures in self._held_out_pictures(part)]
             empty = self._vectors.new_zeros(0, self._vectors.shape[1])
             images = self._processes.gather(torch.cat([empty, *mine]))
             metrics = caption_metrics(images, self._held_out_vectors, [torch.from_numpy(own) for own in table.by_row()])

@@ -41,7 +41,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 class TrainingNetwork:
-    """Patches in, embeddings or answer losses out, with gradients; `flat` holds everything that learns.
+    """Patches or their tokens in, embeddings or answer losses out, with gradients; `flat` holds all that learns.
 
     `processor` is a folder of processor files; for the metric they must know the query token. New weights are drawn
     from torch's generator, seeded by `run.seed`.
@@ -87,15 +87,28 @@ class TrainingNetwork:
             return self.config.objective.temperature
         return self._log_temperature.exp().clamp(min=COLDEST)
 
-    def image_tokens(self, patches: Tensor) -> Tensor:
-        """Merged tokens (B, n / merge², H) of patches (B, n, patch² * 3) uint8."""
-        return self.dense.image_tokens(patches, self.grid)
+    @property
+    def vision_frozen(self) -> bool:
+        """Whether nothing of the vision tower learns, so that a picture has the same tokens in every epoch."""
+        return not any(
+            parameter.requires_grad for name, parameter in self.model.named_parameters() if ".visual." in f".{name}"
+        )
 
-    def embed(self, patches: Tensor) -> Tensor:
-        """Unit embeddings (B, D) fp32 of patches (B, n, patch² * 3) uint8."""
+    @property
+    def token_shape(self) -> tuple[int, int]:
+        """Merged tokens of a picture, and numbers in each."""
+        tokens = self.grid[0] * self.grid[1] // self.pixels.merge_size**2
+        return tokens, int(self.model.get_input_embeddings().weight.shape[1])
+
+    def image_tokens(self, pictures: Tensor) -> Tensor:
+        """Merged tokens (B, n / merge², H) of patches (B, n, patch² * 3) uint8; tokens come back as they are."""
+        return pictures if pictures.is_floating_point() else self.dense.image_tokens(pictures, self.grid)
+
+    def embed(self, pictures: Tensor) -> Tensor:
+        """Unit embeddings (B, D) fp32 of patches or tokens, as `image_tokens` takes them."""
         if self.projection is None:
             raise TrainingError(f"the task {self.config.objective.task} has no embeddings")
-        tokens = self.image_tokens(patches)
+        tokens = self.image_tokens(pictures)
         states = self.dense.query_states(tokens, self.prompt.prefix, self.prompt.suffix, self.query_row)
         with torch.autocast(self.device.type, enabled=False):
             return F.normalize(self.projection(states.float()), dim=-1)

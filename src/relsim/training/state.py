@@ -41,6 +41,8 @@ FREE = (
     "data.crops",
     "data.eval_manifest",
     "data.eval_crops",
+    "data.keep_tokens",
+    "data.keep_tokens_limit",
     "data.workers",
     "data.max_unreadable",
     "optimizer.micro_batch_size",

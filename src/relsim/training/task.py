@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from relsim.training.config import TrainingConfig
-from relsim.training.feed import Batch, CaptionTable, Data, Part, read_ahead, read_patches
+from relsim.training.feed import Batch, CaptionTable, Data, Part, read_ahead, read_pictures
 from relsim.training.network import TrainingNetwork
 from relsim.training.processes import Processes
 from relsim.training.samples import Rows, share
@@ -29,6 +29,7 @@ class Task(Protocol):
     """One way to learn from pictures with captions."""
 
     best_metric: str  # of `evaluate`, by which the best checkpoint is chosen unless the run says otherwise
+    passes: int  # how often `learn` goes over the pictures of a batch
 
     def learn(self, batch: Batch, backward: Backward) -> Tensor:
         """Add this process's part of the batch's gradient; its sums (3,), on the device."""
@@ -42,6 +43,8 @@ class Task(Protocol):
 class BaseTask:
     """The parts of a run as a task needs them."""
 
+    passes = 1
+
     def __init__(self, config: TrainingConfig, network: TrainingNetwork, data: Data, processes: Processes) -> None:
         self._config, self._network, self._data, self._processes = config, network, data, processes
         self._device = processes.device
@@ -49,23 +52,33 @@ class BaseTask:
         self._held_out = None if data.held_out is None else CaptionTable(data.held_out.captions)
 
     def _seeded(self, batch: Batch) -> Iterator[tuple[slice, Tensor]]:
-        """Micro-batches on the device with their places, torch's generator seeded for each."""
-        for number, (place, patches) in enumerate(zip(batch.places, batch.patches, strict=True)):
+        """One pass over the batch: micro-batches on the device with their places, torch's generator seeded for each."""
+        part = self._data.train
+        for number, (place, pictures) in enumerate(zip(batch.places, batch.pictures, strict=True)):
             seed_dropout(self._config.run.seed, batch.step, self._processes.rank, number)
-            yield place, patches.to(self._device, non_blocking=True)
+            yield place, self._on_device(part, batch.rows[place], pictures)
 
-    def _held_out_patches(self, part: Part) -> Iterator[tuple[Rows, Tensor]]:
+    def _held_out_pictures(self, part: Part) -> Iterator[tuple[Rows, Tensor]]:
         """This process's share of the held-out rows, block by block."""
         mine = share(np.arange(len(part)), self._processes.rank, self._processes.count)
         size = self._config.optimizer.micro_batch_size or _EVALUATION_BATCH
         blocks = [mine[start : start + size] for start in range(0, len(mine), size)]
 
         def read(number: int) -> tuple[Rows, Tensor]:
-            return blocks[number], read_patches(part, blocks[number], self._network.pixels)
+            return blocks[number], read_pictures(part, blocks[number], self._network.pixels)
 
         with read_ahead(read, 0, len(blocks)) as items:
-            for rows, patches in items:
-                yield rows, patches.to(self._device)
+            for rows, pictures in items:
+                yield rows, self._on_device(part, rows, pictures)
+
+    def _on_device(self, part: Part, rows: Rows, pictures: Tensor) -> Tensor:
+        """What the network takes of these rows; where tokens are kept and were missing, they are made and kept now."""
+        pictures = pictures.to(self._device, non_blocking=True)
+        if part.tokens is None or pictures.is_floating_point():
+            return pictures
+        tokens = self._network.image_tokens(pictures)
+        part.tokens.write(part.rows[rows], tokens)
+        return tokens
 
 
 def seed_dropout(seed: int, *place: int) -> None:
