@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from relsim.data.images import load_image
+from relsim.data.images import load_image, read_bytes
 from relsim.data.records import Failure, Status
 from relsim.data.sources import IMAGE_SUFFIXES, list_images
 from relsim.errors import SourceError
@@ -372,3 +372,15 @@ class TestIds:
     def test_letters_of_all_scripts_stay(self, tree):
         tree("p/写真　一.png", "p/ñandú.png")
         assert set(ids("p")) == {"写真　一.png", "ñandú.png"}
+
+
+def test_images_of_a_manifest_may_be_in_a_shard_folder(tmp_path, make_shards, golden_images):
+    """A part of a split: rows by id, in the manifest's order; a row without an image keeps its status."""
+    images = {path.stem: path.read_bytes() for path in golden_images[:3]}
+    shards = make_shards(tmp_path / "shards", {**images, "gone": Status.DEAD})
+    ids = [*list(images)[:0:-1], "gone", "never"]
+    (tmp_path / "part.jsonl").write_text("".join(json.dumps({"image_hash": name}) + "\n" for name in ids))
+    records = list_images([tmp_path / "part.jsonl"], image_folder=shards)
+    assert [record.image_id for record in records] == ids
+    assert [read_bytes(record.source) for record in records[:2]] == [images[name] for name in ids[:2]]
+    assert [load_image(record).status for record in records[2:]] == [Status.DEAD, Status.MISSING]

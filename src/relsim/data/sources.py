@@ -9,8 +9,8 @@ A source is one of:
 - a quoted pattern (`'photos/**/cat*.jpg'`; `*`, `?`, `[…]`, and `**` for any number of folders): files with such
   a suffix, or with the suffix that the pattern itself ends in; folders that match are passed over;
 - `-`: a list of paths on standard input, one a line, or separated by NUL bytes;
-- a manifest `*.jsonl`: `<image_folder>/<image_hash>` with whatever image suffix is there. The folder is `images/`
-  beside the manifest if there is one, else the manifest's own.
+- a manifest `*.jsonl`: `<image_folder>/<image_hash>` with whatever image suffix is there, or the row of that id where
+  the folder is a shard folder. The folder is `images/` beside the manifest if there is one, else the manifest's own.
 
 Folders come in natural order (`img2` before `img10`). Names that begin with a dot are passed over. Links are
 followed; a folder that is reached twice is listed once, under its real name if that is below the source, so loops
@@ -226,7 +226,14 @@ def _manifest_folder(path: str, image_folder: str | Path | None) -> str:
 
 
 def _files_by_stem(folder: str) -> dict[str, str]:
-    """Image files directly in a folder, by stem; of several the first by order of suffix, then of name."""
+    """Image files directly in a folder, by stem; of several the first by order of suffix, then of name.
+
+    Of a shard folder, the addresses of its rows by their ids.
+    """
+    if is_shard_folder(folder):
+        from relsim.data.shards import ShardFolder
+
+        return {record.image_id: record.source for record in ShardFolder.open(folder).records()}
     names = [parts[0] for parts in files_below(folder, depth=1) if _suffix(parts[0]) in IMAGE_SUFFIXES]
     names.sort(key=lambda name: (IMAGE_SUFFIXES.index(_suffix(name)), natural_key((name,))))
     return {_stem(name): name for name in reversed(names)}

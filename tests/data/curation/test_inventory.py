@@ -124,6 +124,14 @@ def test_a_list_with_its_images_has_both(tmp_path, images, place):
     ]
 
 
+def test_a_list_may_have_its_images_in_a_shard_folder(tmp_path, shards, images):
+    """As one part of a split has them."""
+    write_manifest(tmp_path / "part.jsonl", [ManifestRow("c"), ManifestRow("gone"), ManifestRow("a")])
+    items = take_inventory(tmp_path / "part.jsonl", image_folder=shards).items
+    assert [item.status for item in items] == [Status.OK, Status.DEAD, Status.OK]
+    assert facts(items[0]) == expected(images["c"])
+
+
 def test_seed_groups_are_found_in_their_published_folders(tmp_path, images):
     url = "https://x.org/0.png"
     (tmp_path / "seed_group.json").write_text(json.dumps([{"anonymous_caption": "A", "image_urls": [url]}]))

@@ -260,12 +260,16 @@ def _measured_list(
     """The rows of a list, each with its image from the folder."""
     rows = read_list(path, on_bad_line=on_bad_line)
     folder = Path(image_folder)
-    files = [Path(record.source) for record in list_images([folder])]
-    direct = [file for file in files if file.parent == folder.absolute()]
-    # As relsim.data.sources chooses: of several files of a stem the first by suffix.
-    direct.sort(key=lambda file: IMAGE_SUFFIXES.index(file.suffix.lower()), reverse=True)
-    by_stem = {file.stem: str(file) for file in direct}
-    by_path = {file.relative_to(folder.absolute()).with_suffix("").as_posix(): str(file) for file in files}
+    images = list_images([folder])
+    if is_shard_folder(folder):
+        by_stem, by_path = {record.image_id: record.source for record in images}, {}
+    else:
+        files = [Path(record.source) for record in images]
+        direct = [file for file in files if file.parent == folder.absolute()]
+        # As relsim.data.sources chooses: of several files of a stem the first by suffix.
+        direct.sort(key=lambda file: IMAGE_SUFFIXES.index(file.suffix.lower()), reverse=True)
+        by_stem = {file.stem: str(file) for file in direct}
+        by_path = {file.relative_to(folder.absolute()).with_suffix("").as_posix(): str(file) for file in files}
     records = []
     for row in rows:
         grouped = str(row.extra.get("file", "")).rpartition(".")[0]  # a seed group's image
