@@ -168,6 +168,17 @@ def preprocess_image(images: Image.Image | Sequence[Image.Image]) -> Image.Image
     return [_preprocessed(image) for image in images]
 
 
+def published_png(data: bytes) -> bytes:
+    """The PNG file that the published code stores for the bytes of an image: `preprocess_image`, saved.
+
+    Not turned upright, and a colour profile comes along, as there. Raises ImageError.
+    """
+    buffer = io.BytesIO()
+    with _open(data) as image:
+        preprocess_image(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def _preprocessed(image: Image.Image) -> Image.Image:
     try:
         return _published_rgb(image)

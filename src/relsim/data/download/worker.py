@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import signal
@@ -36,7 +35,6 @@ def main() -> None:
     from relsim.data.images import decode_image  # noqa: F401 - loaded before memory is bounded
 
     Image.init()
-    Image.MAX_IMAGE_PIXELS = None  # our own limit is asked before
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     warnings.simplefilter("ignore")
     base = _address_space()
@@ -80,7 +78,7 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
 
 def _judge(told: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     from relsim.data.facts import perceptual_hash
-    from relsim.data.images import Limits, decode_with_format
+    from relsim.data.images import Limits, decode_with_format, published_png
     from relsim.errors import ImageError
 
     try:
@@ -97,7 +95,7 @@ def _judge(told: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         }
         # A picture of one colour has one of these hashes; the pixels are looked at only then.
         one_colour = facts["phash"] in _FLAT and all(low == high for low, high in _extrema(image))
-        payload = _published_png(data) if told["reencode"] == "png" else b""
+        payload = published_png(data) if told["reencode"] == "png" else b""
     except ImageError as error:
         return {"status": str(getattr(error.status, "value", error.status)), "reason": error.reason}, b""
     except MemoryError:
@@ -108,16 +106,6 @@ def _judge(told: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
 def _extrema(image: Any) -> tuple[tuple[int, int], ...]:
     """Lowest and highest value of each channel of an RGB image."""
     return tuple(image.getextrema())
-
-
-def _published_png(data: bytes) -> bytes:
-    """The file that the published code writes: RGB by Pillow's own conversion, not turned upright, as PNG."""
-    from PIL import Image
-
-    out = io.BytesIO()
-    with Image.open(io.BytesIO(data)) as image:
-        image.convert("RGB").save(out, "PNG")
-    return out.getvalue()
 
 
 def _bound_memory(base: int, max_pixels: int, max_bytes: int) -> None:
