@@ -174,7 +174,7 @@ def published_png(data: bytes) -> bytes:
     Not turned upright, and a colour profile comes along, as there. Raises ImageError.
     """
     buffer = io.BytesIO()
-    with _open(data) as image:
+    with _open(data)[0] as image:
         preprocess_image(image).save(buffer, "PNG")
     return buffer.getvalue()
 
