@@ -23,7 +23,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="u
 EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
 BY_SCHEMA = {example["schema"]: example for example in EXAMPLES if "schema" in example}
 OPEN = {  # objects whose keys are data
-    *("failed", "fields", "fingerprint", "origin", "packages", "skipped", "statuses"),
+    *("failed", "fields", "fingerprint", "origin", "packages", "settings", "skipped", "statuses"),
     *("commonest", "commonest_placeholders", "counts", "formats", "hosts", "http_codes", "parts", "without_image"),
 }
 
@@ -136,8 +136,21 @@ def of_data(document, shards, tmp_path, monkeypatch, hub_server, environment):
     }
 
 
+@pytest.fixture
+def of_groups(of_data, document, chat_server, plain_images, tmp_path, monkeypatch):
+    """Beside those, what `relsim caption groups` prints and keeps of one group that a local server answers for."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    plain_images(tmp_path / "group_0", {"a.png": "red", "b.png": "blue"})
+    (tmp_path / "seeds.jsonl").write_text('{"anonymous_caption": "x", "index_group": 0}')
+    with chat_server.ChatServer() as server:
+        words = ("--endpoint", server.url, "--model", "m", "--price-in", 1, "--price-out", 1, "--out", tmp_path / "g")
+        report = document("caption", "groups", tmp_path / "seeds.jsonl", *words)
+    (reply,) = (tmp_path / "g" / "replies").glob("*/*.json")
+    return {**of_data, "relsim.group_captions/1": report, "relsim.reply/1": json.loads(reply.read_text())}
+
+
 def test_the_examples_have_the_shape_of_real_documents(
-    document, table, world, trained, of_data, golden, model_flags, tmp_path
+    document, table, world, trained, of_groups, golden, model_flags, tmp_path
 ):
     pictures = sorted((golden / "images").iterdir())
     captioner = ("-c", golden / "captioner", "--base-model", golden / "base", "--device", "cpu", "--dtype", "float32")
@@ -151,7 +164,7 @@ def test_the_examples_have_the_shape_of_real_documents(
         "relsim.crops/1": json.loads((Path(trained["out"]) / "crops" / "crops.json").read_text()),
         "relsim.export/1": document("export", trained["last"], "--out", tmp_path / "exported"),
         "relsim.doctor/1": document("doctor"),
-        **of_data,
+        **of_groups,
     }
     assert set(real) == set(BY_SCHEMA)
     for name, example in BY_SCHEMA.items():

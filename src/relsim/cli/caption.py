@@ -66,7 +66,8 @@ def caption(
     """Write an anonymous caption for each image.
 
     A caption states the image's logic, with placeholders for what it shows. Prints path, tab, caption. Exits with 3 if
-    some images could not be used.
+    some images could not be used. Captions of whole groups: relsim caption groups --help; a folder that has this name
+    is ./groups.
     """
     from relsim.captions.captioner import Captioner
     from relsim.data.dataset import ImageDataset

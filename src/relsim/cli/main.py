@@ -15,10 +15,12 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from relsim._version import __version__
 from relsim.cli import (
     caption,
+    caption_groups,
     data,
     data_curation,
     demo,
@@ -36,8 +38,18 @@ from relsim.errors import RelsimError
 
 EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 
+
+class _Verbs(typer.core.TyperGroup):
+    """Verbs of one word or of two. The longer one counts, so `caption groups` stands beside `caption SOURCES`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        pair = " ".join(args[:2])
+        return (pair, self.commands[pair], args[2:]) if pair in self.commands else super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="relsim",
+    cls=_Verbs,
     help="Relational visual similarity: find images that work alike, whatever they look like.",
     no_args_is_help=True,
     add_completion=False,
@@ -75,6 +87,7 @@ app.command("score")(_verb(score.score))
 app.command("embed")(_verb(embed.embed))
 app.command("search")(_verb(search.search))
 app.command("caption")(_verb(caption.caption))
+app.command("caption groups")(_verb(caption_groups.caption_groups))
 app.command("download")(_verb(download.download))
 app.command("train", context_settings=train.CONTEXT)(_verb(train.train))
 app.command("export")(_verb(export.export))

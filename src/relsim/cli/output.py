@@ -90,8 +90,10 @@ def print_hits(found: Found) -> None:
 
 
 @contextmanager
-def image_progress(total: int, *, quiet: bool = False, doing: str = "embedding") -> Iterator[Callable[[Any], None]]:
-    """A bar on stderr with count, images/s, time left and failures; call the result with each outcome.
+def image_progress(
+    total: int, *, quiet: bool = False, doing: str = "embedding", unit: str = "images"
+) -> Iterator[Callable[[Any], None]]:
+    """A bar on stderr with count, images/s (or another unit), time left and failures; call it with each outcome.
 
     Without a terminal there is no bar.
     """
@@ -121,7 +123,7 @@ def image_progress(total: int, *, quiet: bool = False, doing: str = "embedding")
             failed += isinstance(outcome, Failure)
             # Since the beginning, not over the last moments: outcomes come in bursts, one for each batch.
             rate = done / max(time.monotonic() - started, 1e-3)
-            speed = f"{rate:.1f} images/s, {_clock((total - done) / rate)} left"
+            speed = f"{rate:.1f} {unit}/s, {_clock((total - done) / rate)} left"
             bar.update(task, advance=1, speed=speed, failed=f"{failed:,} failed" if failed else "")
 
         yield advance
