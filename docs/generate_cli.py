@@ -31,7 +31,7 @@ HEAD = f"""\
 | exit code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | a known error, told in one line |
+| 1 | a known error, told in one line; of `data verify`, faults were found |
 | 2 | wrong usage |
 | 3 | done, but some images could not be used |
 | 130 | interrupted |
