@@ -34,18 +34,13 @@ class Sight:
 def describe(sight: Sight) -> tuple[str, ...]:
     """Descriptive captions of a sight; which form comes first is left to its seed."""
     words = {
-        "things": listed_names(sight),
+        "things": _listed([_named(*thing) for thing in sight.things[:NAMED]]) or "nothing",
         "ground": f"{sight.background} {sight.paper} ground",
         "style": f"{STYLE_WORDS[sight.style]} drawing",
     }
     texts = [form.format(**words) for form in _FORMS]
     first = sight.seed % len(texts)
     return tuple(text[0].upper() + text[1:] for text in (*texts[first:], *texts[:first]))
-
-
-def listed_names(sight: Sight) -> str:
-    """The main things of a sight by number, colour and kind: "an orange kite and blue cars"; "nothing" without any."""
-    return _listed([_named(*thing) for thing in sight.things[:NAMED]]) or "nothing"
 
 
 def name_query(kind: str, colour: str) -> str:
