@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from relsim.models.pixels import Recipe
 from relsim.training.crops import CropRow, CropWriter
-from relsim.world.descriptions import listed_names, name_query
+from relsim.world.descriptions import NAMED, name_query
 from relsim.world.looks import Split
 from relsim.world.relations import PORTRAIT
 from relsim.world.scenes import Scene, draw, draw_scene, scenes
@@ -69,8 +69,8 @@ def draw_pictures(folder: Path, *, relations: int, portraits: int, side: int, wo
                 writer.append(picture.square, picture.image_id, picture.both, relation=picture.relation)
                 row = CropRow(picture.image_id, picture.anonymous, picture.relation, picture.relation)
                 rows["anonymous"].append(row)
-                rows["descriptive"].append(replace(row, captions=(*picture.descriptions, *picture.names), group=None))
-                rows["sight"].append(replace(row, captions=(*picture.anonymous, *picture.names, *picture.names)))
+                rows["descriptive"].append(replace(row, captions=(picture.descriptions[0], *picture.names), group=None))
+                rows["sight"].append(replace(row, captions=(*picture.anonymous, *picture.names)))
             store = writer.publish()
     for name, labelled in rows.items():
         with CropWriter(folder / name, recipe) as writer:
@@ -94,8 +94,7 @@ def _draw(task: tuple[list[Scene], int]) -> list[Picture]:
     pictures = []
     for scene in chunk:
         drawing = draw(scene, side)
-        main = [name_query(kind, colour) for kind, colour, _ in drawing.sight.things[:1]]
-        names = (*main, *main, listed_names(drawing.sight))
+        names = [name_query(kind, colour) for kind, colour, _ in drawing.sight.things[:NAMED]]
         pictures.append(
             Picture(
                 image_id=scene.image_id,
@@ -103,7 +102,7 @@ def _draw(task: tuple[list[Scene], int]) -> list[Picture]:
                 square=np.asarray(drawing.image),
                 anonymous=scene.captions[:-1],
                 descriptions=drawing.descriptions,
-                names=names,
+                names=(*names[:1], *names),  # the main thing twice as often
             )
         )
     return pictures
