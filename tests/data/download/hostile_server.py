@@ -204,6 +204,19 @@ class HostileServer:
         await writer.drain()
         return False
 
+    async def _cut(self, writer, path, query, target):
+        """An answer of this `code` (with `to` and `after`, after `s`) that says more than it sends, and closes."""
+        await asyncio.sleep(float(query.get("s", "0")))
+        writer.write(header(int(query["code"]), 100, "text/html", told(query)) + b"sorr")
+        await writer.drain()
+        return False
+
+    async def _mute(self, writer, path, query, target):
+        """The same, but silent after its first bytes."""
+        await self._cut(writer, path, query, target)
+        await asyncio.sleep(60)
+        return False
+
     async def _shorter(self, writer, path, query, target):
         """Says fewer bytes than it sends."""
         data = picture(number_in(path))
@@ -276,6 +289,12 @@ class HostileServer:
         writer.write(b"\x00\x01 this is no HTTP \xff\xfe\r\n\r\n")
         await writer.drain()
         return False
+
+
+def told(query):
+    """The headers that an address asks for: where `to`, and `after` how many seconds."""
+    names = {"to": "Location", "after": "Retry-After"}
+    return {name: query[key] for key, name in names.items() if key in query}
 
 
 def header(status, length, kind="image/jpeg", headers=None):

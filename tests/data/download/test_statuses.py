@@ -22,6 +22,10 @@ CASES = {
     "/403": (Status.BLOCKED, 403, "answered 403", 1),
     "/451": (Status.BLOCKED, 451, "answered 451", 1),
     "/limited/8.jpg?fail=99&after=0": (Status.BLOCKED, 429, "answered 429", 2),
+    "/cut/25.jpg?code=404": (Status.DEAD, 404, "answered 404", 1),
+    "/cut/26.jpg?code=302&to=/ok/26.jpg": (Status.OK, 200, None, 1),
+    "/mute/27.jpg?code=302&to=/ok/27.jpg": (Status.OK, 200, None, 1),
+    "/mute/28.jpg?code=403": (Status.BLOCKED, 403, "answered 403", 1),
     "/408": (Status.TIMEOUT, 408, "answered 408", 2),
     "/silent": (Status.TIMEOUT, None, "fell silent", 2),
     "/stalls/9.jpg": (Status.TIMEOUT, 200, "fell silent", 2),
@@ -149,6 +153,23 @@ def test_a_retry_after_is_waited_for(web, fetch):
     began = time.monotonic()
     fetch("/limited/901.jpg?fail=1&after=2")
     assert time.monotonic() - began >= 2
+
+
+@pytest.mark.parametrize("how", ["cut", "mute"])
+def test_a_retry_after_counts_whatever_becomes_of_the_body(how, fetch, web):
+    """No reason is lost with a body that ends early: after the wait the row is asked for again."""
+    import time
+
+    began = time.monotonic()
+    rows, _ = fetch(f"/{how}/903.jpg?code=429&after=3")
+    assert (rows[0].status, rows[0].http_code, rows[0].reason) == (Status.BLOCKED, 429, "the server answered 429")
+    assert web.asked[f"/{how}/903.jpg?code=429&after=3"] == 2
+    assert time.monotonic() - began >= 3
+
+
+def test_an_answer_just_before_the_time_limit_is_no_timeout(fetch, web):
+    rows, _ = fetch("/mute/29.jpg?code=403&s=2.2", base=web.http, total_timeout=3, read_timeout=9)
+    assert (rows[0].status, rows[0].http_code) == (Status.BLOCKED, 403)
 
 
 def test_the_longest_wait_bounds_a_retry_after(web, fetch):

@@ -30,6 +30,7 @@ from relsim.errors import ShardError
 MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _DRAINED = 16_384  # a short body is read to its end, so that the connection can serve the next row
+_DRAINING = 1.0  # seconds that this may take; a connection is not worth more
 _UNPACKED_PIECE = 2**18
 _GZIP_OR_ZLIB = 47  # zlib.decompressobj tells them apart by their heads
 _TEXT_BEGINS = (b"<", b"{")  # no image format begins so
@@ -70,7 +71,7 @@ class Fetcher:
         for _ in range(MOST_REDIRECTS + 1):
             began = time.monotonic()
             try:
-                found = await asyncio.wait_for(self._hop(url), left)
+                found = await asyncio.wait_for(self._hop(url, time.monotonic() + left), left)
             except asyncio.TimeoutError:
                 seconds = self._options.total_timeout
                 raise FetchError(Status.TIMEOUT, f"not done after {seconds:g} s", again=True) from None
@@ -81,16 +82,16 @@ class Fetcher:
             await turn(url.raw_host or "")
         raise FetchError(Status.ERROR, f"more than {MOST_REDIRECTS} redirects")
 
-    async def _hop(self, url: URL) -> Fetched | URL:
-        """One request: a body, or where it is to be found."""
+    async def _hop(self, url: URL, until: float) -> Fetched | URL:
+        """One request: a body, or where it is to be found. It is called off at the moment `until`."""
         code: int | None = None
         try:
             async with self._session.get(url, allow_redirects=False) as response:
                 code = response.status
                 if code in _REDIRECTS and (target := response.headers.get("Location")) is not None:
-                    await _drain(response)
+                    await _drain(response, until)
                     return self._target(url, target, code)
-                return await self._body(url, response)
+                return await self._body(url, response, until)
         except aiohttp.ClientError as error:
             raise _explained(error, code) from error
         except (FetchError, ShardError):
@@ -106,11 +107,11 @@ class Fetcher:
         except ValueError as error:
             raise FetchError(Status.ERROR, "redirected to what is no address", http_code=code) from error
 
-    async def _body(self, url: URL, response: aiohttp.ClientResponse) -> Fetched:
+    async def _body(self, url: URL, response: aiohttp.ClientResponse, until: float) -> Fetched:
         code = response.status
         failure = of_code(code, response.headers.get("Retry-After"))
         if failure is not None:
-            await _drain(response)
+            await _drain(response, until)
             raise failure
         if not self._options.ignore_robots:
             directive = forbidden_by(response.headers.getall("X-Robots-Tag", ()), self._options.user_agent)
@@ -189,9 +190,16 @@ def _too_large(what: str, most: int, code: int) -> FetchError:
     return FetchError(Status.TOO_LARGE, f"{what}, beyond the limit of {most:,} bytes", http_code=code)
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    if response.content_length is not None and response.content_length <= _DRAINED:
-        await response.read()
+async def _drain(response: aiohttp.ClientResponse, until: float) -> None:
+    """Read a short body that nobody needs. What is wrong with it costs the connection, and changes nothing else."""
+    if response.content_length is None or response.content_length > _DRAINED:
+        return
+    # Half of the time that is left: the answer that is there already must not become a timeout.
+    seconds = min(_DRAINING, (until - time.monotonic()) / 2)
+    try:
+        await asyncio.wait_for(response.read(), seconds)
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+        response.close()
 
 
 def _explained(error: aiohttp.ClientError, code: int | None) -> FetchError:
