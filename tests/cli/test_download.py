@@ -172,6 +172,28 @@ def test_what_may_come_back_is_named_with_the_option(verb, listed, flags, tmp_pa
     assert result.stderr == "try again what may have come back: --retry error,dead\n"
 
 
+def test_truncated_rows_and_those_of_429_are_named_too(verb, listed, flags, tmp_path):
+    manifest = listed(["/truncated/7.jpg", "/limited/named?fail=9", "/403"])
+    result = verb("download", manifest, "-o", tmp_path / "out", *flags)
+    assert result.stderr == "try again what may have come back: --retry truncated,blocked\n"
+    result = verb("download", listed(["/403", "/html"], "other.jsonl"), "-o", tmp_path / "other", *flags)
+    assert (result.exit_code, result.stderr) == (3, "")
+
+
+def test_the_waits_that_a_server_may_ask_for_are_options(verb, listed, flags, tmp_path):
+    """The server asks for 2 s: it is waited for, unless that is more than --longest-wait or all of --patience."""
+    cases = {"waits": ([], "fail=1", "ok"), "short": (["--longest-wait", 0], "fail=9", "blocked")}
+    cases["spent"] = (["--patience", 0], "fail=1", "blocked")
+    for name, (options, fail, status) in cases.items():
+        manifest = listed([f"/limited/{name}?{fail}&after=2"], f"{name}.jsonl")
+        verb("download", manifest, "-o", tmp_path / name, *flags[:-2], "--retries", 2, *options)
+        (row,) = ShardFolder.open(tmp_path / name).rows()
+        assert row.status is Status(status)
+        took = json.loads((tmp_path / name / "summary.json").read_text())["run"]["seconds"]
+        assert took >= 2 or status != "ok"
+    assert verb("download", manifest, "-o", tmp_path / "x", "--longest-wait", -1).exit_code == 2
+
+
 def test_bad_lines_are_told_and_the_rest_is_downloaded(verb, listed, flags, tmp_path):
     manifest = listed(["/ok/1.jpg", "/ok/2.jpg"])
     lines = manifest.read_text().splitlines()

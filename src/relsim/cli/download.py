@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from relsim.cli import options
+from relsim.cli.download_progress import download_progress
 from relsim.cli.output import emit, note, print_json
 
 if TYPE_CHECKING:
-    from relsim.data.download import Summary, Watcher
+    from relsim.data.download import Summary
     from relsim.data.manifest import BadLine, ManifestRow
-    from relsim.data.records import Status
 
 EXIT_SOME_FAILED = 3
 LIMITS_PANEL, POLICY_PANEL, LAYOUT_PANEL = "Limits", "Policy", "What is kept"
 _SHOWN_BAD_LINES = 5
 _MB, _BAR = 1e6, 30
-_REDRAWN = 0.1  # seconds
 
 
 def download(
@@ -98,6 +92,24 @@ def download(
             metavar="N", min=0, help="Further attempts where that may help (5xx, resets).", rich_help_panel=LIMITS_PANEL
         ),
     ] = 3,
+    longest_wait: Annotated[
+        float,
+        typer.Option(
+            metavar="S",
+            min=0,
+            help="Longest wait that a server may ask for (Retry-After); one that asks for more is given up.",
+            rich_help_panel=LIMITS_PANEL,
+        ),
+    ] = 60.0,
+    patience: Annotated[
+        float,
+        typer.Option(
+            metavar="S",
+            min=0,
+            help="Seconds of such waits for one host, all together.",
+            rich_help_panel=LIMITS_PANEL,
+        ),
+    ] = 300.0,
     max_mb: Annotated[
         float, typer.Option("--max-mb", metavar="MB", help="Largest body, in MiB.", rich_help_panel=LIMITS_PANEL)
     ] = 64.0,
@@ -155,6 +167,8 @@ def download(
         read_timeout=read_timeout,
         total_timeout=total_timeout,
         retries=retries,
+        longest_wait=longest_wait,
+        patience=patience,
         max_bytes=int(max_mb * MIB),
         max_pixels=max_pixels,
         user_agent=user_agent or USER_AGENT,
@@ -170,7 +184,7 @@ def download(
     )
     rows = _rows(source, copy)
     name = source if not Path(source).exists() else Path(source).name
-    with _progress(quiet=as_json) as watcher:
+    with download_progress() as watcher:
         summary = run(rows, out, given, name=name, watcher=watcher)
     if as_json:
         print_json(summary.to_dict())
@@ -213,59 +227,5 @@ def _report(summary: Summary) -> None:
     if summary.duplicates:
         rows = sum(group.ids for group in summary.duplicates)
         note(f"{rows:,} ids share their bytes with many others, in {len(summary.duplicates):,} groups (summary.json)")
-    failed = [name for name in ("timeout", "error", "dead") if summary.statuses.get(name)]
-    if failed:
-        note(f"try again what may have come back: --retry {','.join(failed)}")
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Watcher | None]:
-    """A bar on stderr with rows/s, MB/s, images and failures by status, and time left. Without a terminal, nothing."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (
-        TextColumn("downloading"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[outcomes]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield _Bar(bar)
-
-
-class _Bar:
-    """Shows how a download goes."""
-
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
-        self._task = bar.add_task("", total=None, speed="", outcomes="")
-        self._counts: Counter[str] = Counter()
-        self._bytes = 0
-        self._total = 0
-        self._began = self._drawn = time.monotonic()
-
-    def started(self, todo: int, total: int) -> None:
-        self._total = todo
-        self._began = time.monotonic()
-        self._bar.update(self._task, total=todo)
-        if todo < total:
-            self._bar.console.print(f"{total - todo:,} of {total:,} rows are there")
-
-    def finished(self, status: Status, size: int) -> None:
-        self._counts[status.value] += 1
-        self._bytes += size
-        now = time.monotonic()
-        done = self._counts.total()
-        if now - self._drawn < _REDRAWN and done < self._total:
-            return
-        self._drawn = now
-        seconds = max(now - self._began, 1e-3)
-        left = time.strftime("%H:%M:%S", time.gmtime((self._total - done) * seconds / done))
-        speed = f"{done / seconds:,.1f} rows/s, {self._bytes / _MB / seconds:,.1f} MB/s, {left} left"
-        outcomes = ", ".join(f"{rows:,} {name}" for name, rows in self._counts.most_common())
-        self._bar.update(self._task, completed=done, speed=speed, outcomes=outcomes)
+    if summary.may_come_back:
+        note(f"try again what may have come back: --retry {','.join(summary.may_come_back)}")

@@ -123,13 +123,14 @@ def image_progress(
             failed += isinstance(outcome, Failure)
             # Since the beginning, not over the last moments: outcomes come in bursts, one for each batch.
             rate = done / max(time.monotonic() - started, 1e-3)
-            speed = f"{rate:.1f} {unit}/s, {_clock((total - done) / rate)} left"
+            speed = f"{rate:.1f} {unit}/s, {clock((total - done) / rate)} left"
             bar.update(task, advance=1, speed=speed, failed=f"{failed:,} failed" if failed else "")
 
         yield advance
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as `H:MM:SS`, with as many hours as there are."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}"

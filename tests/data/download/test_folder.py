@@ -80,6 +80,23 @@ def test_the_picture_of_outcomes_is_svg_with_every_status(fetch, tmp_path):
     assert texts.count("1 (33.3%)") == 3
 
 
+def test_the_picture_paints_what_may_come_back(fetch, tmp_path):
+    """Of the bars: dead, truncated and the part of blocked that was answered 429; not 403, not a placeholder."""
+    fetch("/404", "/truncated/1.jpg", "/403", "/limited/c?fail=9", "/limited/d?fail=9", "/grey", retries=0)
+    root = ET.parse(tmp_path / "out" / "outcomes.svg").getroot()  # noqa: S314 - our own file
+    inside = [element for group in root.iter("{http://www.w3.org/2000/svg}g") for element in group]
+    bars, names = {}, []
+    for element in inside:
+        if element.get("text-anchor") == "end":
+            names.append(element.text)
+        elif element.tag.endswith("rect"):
+            bars.setdefault(names[-1], []).append((element.get("fill"), float(element.get("width"))))
+    (back,) = {fill for fill, _ in bars["dead"][1:]}
+    assert {name for name, found in bars.items() if back in dict(found)} == {"dead", "truncated", "blocked"}
+    assert bars["truncated"][0][1] == bars["truncated"][1][1]
+    assert bars["blocked"][1][1] == pytest.approx(bars["blocked"][0][1] * 2 / 3, abs=0.1)
+
+
 def test_a_finished_download_is_not_done_again(fetch, tmp_path, web):
     fetch("/ok/31.jpg", "/404?once")
     before, asked = snapshot(tmp_path / "out"), web.asked

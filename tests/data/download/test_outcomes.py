@@ -7,7 +7,7 @@ import pytest
 from yarl import URL
 
 from relsim.data.download.options import parse_statuses
-from relsim.data.download.outcomes import of_code, of_lookup, seconds_of
+from relsim.data.download.outcomes import MAY_COME_BACK, may_come_back, of_code, of_lookup, seconds_of
 from relsim.data.download.placeholders import Placeholders
 from relsim.data.download.robots import forbidden_by
 from relsim.data.facts import ImageFacts
@@ -53,6 +53,21 @@ def test_codes_have_their_status_and_say_whether_to_try_again():
     }
     found = {code: of_code(code) for code in expected}
     assert {code: failure and (failure.status, failure.again) for code, failure in found.items()} == expected
+
+
+def test_whatever_is_tried_again_in_a_run_is_in_the_table_of_what_may_come_back():
+    again = {code: failure for code in range(300, 600) if (failure := of_code(code)) is not None and failure.again}
+    assert {failure.status for failure in again.values()} == {Status.BLOCKED, Status.TIMEOUT, Status.ERROR}
+    for code, failure in again.items():
+        assert MAY_COME_BACK[failure.status] in (None, code)
+    assert of_code(403).status not in may_come_back({"blocked": 3}, {"403": 3})
+
+
+def test_what_may_come_back_counts_blocked_rows_of_429_only():
+    statuses = {"ok": 9, "dead": 5, "blocked": 7, "truncated": 2, "robots": 1, "damaged": 1}
+    codes = {"200": 13, "404": 5, "403": 4, "429": 3}
+    assert may_come_back(statuses, codes) == {"truncated": 2, "blocked": 3, "dead": 5}
+    assert may_come_back({"ok": 9, "robots": 1, "refused": 2}, {"200": 10, "none": 2}) == {}
 
 
 @pytest.mark.parametrize(

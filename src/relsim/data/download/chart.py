@@ -1,8 +1,11 @@
-"""The picture of a download's outcomes: one bar for each status, as SVG that any browser shows."""
+"""The picture of a download's outcomes: one bar for each status, as SVG that any browser shows.
+
+The part of a bar that another run may get (`relsim.data.download.outcomes.MAY_COME_BACK`) has a colour of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 
 from relsim.data.download.summary import Summary, outcome_lines
@@ -11,14 +14,9 @@ from relsim.data.records import Status
 FILE_NAME = "outcomes.svg"
 _WIDTH, _LEFT, _RIGHT, _TOP, _STEP, _BAR = 720, 120, 130, 76, 30, 18
 _FONT = "system-ui, 'Helvetica Neue', Arial, sans-serif"
-_COLOURS = {Status.OK.value: "#2f855a", Status.ERROR.value: "#c05621", Status.TIMEOUT.value: "#c05621"}
-_OTHER = "#718096"
+_KEPT, _BACK, _OTHER = "#2f855a", "#c05621", "#718096"
 _INK, _SOFT = "#1a202c", "#4a5568"
-_LEGEND = (
-    (_COLOURS["ok"], "kept"),
-    (_COLOURS["error"], "worth another try"),
-    (_OTHER, "not to be had"),
-)
+_LEGEND = ((_KEPT, "kept"), (_BACK, "may come back (--retry)"), (_OTHER, "not to be had"))
 _MB = 1e6
 
 
@@ -33,7 +31,7 @@ def draw(summary: Summary) -> str:
         f'<text x="20" y="30" font-size="17" font-weight="600" fill="{_INK}">{escape(_title(summary))}</text>',
         f'<text x="20" y="51" font-size="13" fill="{_SOFT}">{escape(_subtitle(summary))}</text>',
         '<g font-size="13">',
-        *_bars(lines),
+        *_bars(lines, summary.may_come_back),
         "</g>",
         *_legend(height - 16),
         "</svg>\n",
@@ -51,7 +49,7 @@ def _subtitle(summary: Summary) -> str:
     return f"{summary.bytes / _MB:,.1f} MB stored, {hosts}"
 
 
-def _bars(lines: list[tuple[str, int, float]]) -> Iterator[str]:
+def _bars(lines: list[tuple[str, int, float]], back: Mapping[str, int]) -> Iterator[str]:
     room = _WIDTH - _LEFT - _RIGHT
     longest = max((rows for _, rows, _ in lines), default=1)
     for number, (name, rows, share) in enumerate(lines):
@@ -59,9 +57,14 @@ def _bars(lines: list[tuple[str, int, float]]) -> Iterator[str]:
         middle = top + _BAR - 5
         width = max(2.0, room * rows / longest)
         yield f'<text x="{_LEFT - 10}" y="{middle}" text-anchor="end" fill="{_INK}">{escape(name)}</text>'
-        colour = _COLOURS.get(name, _OTHER)
-        yield f'<rect x="{_LEFT}" y="{top}" width="{width:.1f}" height="{_BAR}" rx="2" fill="{colour}"/>'
+        yield _bar(top, width, _KEPT if name == Status.OK.value else _OTHER)
+        if name in back:
+            yield _bar(top, width * back[name] / rows, _BACK)
         yield f'<text x="{_LEFT + width + 8:.1f}" y="{middle}" fill="{_SOFT}">{rows:,} ({share:.1%})</text>'
+
+
+def _bar(top: int, width: float, colour: str) -> str:
+    return f'<rect x="{_LEFT}" y="{top}" width="{width:.1f}" height="{_BAR}" rx="2" fill="{colour}"/>'
 
 
 def _legend(bottom: int) -> Iterator[str]:

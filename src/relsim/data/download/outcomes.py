@@ -9,12 +9,15 @@
               any other answer                                        at once
 
 `Retry-After` of a 429 or 503, in seconds or as a date, says when.
+
+What another run may get (`--retry`) is more than that, and stands in one table, `MAY_COME_BACK`.
 """
 
 from __future__ import annotations
 
 import email.utils
 import socket
+from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from relsim.data.records import Status
@@ -23,6 +26,14 @@ _BLOCKED = frozenset({401, 402, 403, 407, 451})
 _DEAD = frozenset({404, 410})
 _REQUEST_TIMEOUT, _TOO_MANY, _UNAVAILABLE, _SERVER_ERRORS = 408, 429, 503, 500
 _NOT_FOR_RETRY = frozenset({501, 505, 511})
+MAY_COME_BACK: Mapping[Status, int | None] = {
+    Status.TIMEOUT: None,
+    Status.ERROR: None,
+    Status.TRUNCATED: None,
+    Status.BLOCKED: _TOO_MANY,
+    Status.DEAD: None,  # some addresses and names of hosts do
+}
+"""Statuses whose rows another run may get, the likeliest first; with a code, the rows that were answered so."""
 # EAI_NODATA has no name on every system.
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
@@ -66,6 +77,21 @@ def of_code(code: int, retry_after: str | None = None) -> FetchError | None:
     again = code >= _SERVER_ERRORS and code not in _NOT_FOR_RETRY
     wait = seconds_of(retry_after) if code == _UNAVAILABLE else None
     return FetchError(Status.ERROR, answer, http_code=code, again=again, wait=wait)
+
+
+def may_come_back(statuses: Mapping[str, int], codes: Mapping[str, int]) -> dict[str, int]:
+    """How many rows of each status another run may get, as `MAY_COME_BACK` has it; without statuses that have none.
+
+    `statuses` and `codes` count rows by status and by code, as in `summary.json`.
+    """
+    found: dict[str, int] = {}
+    for status, code in MAY_COME_BACK.items():
+        rows = statuses.get(status.value, 0)
+        if code is not None:
+            rows = min(rows, codes.get(str(code), 0))
+        if rows:
+            found[status.value] = rows
+    return found
 
 
 def seconds_of(retry_after: str | None, now: datetime | None = None) -> float | None:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from relsim.data.cleaning import url_to_use
+from relsim.data.download.outcomes import may_come_back
 from relsim.data.download.store import Store
 from relsim.data.manifest import ManifestRow
 from relsim.data.records import Status
@@ -82,6 +83,11 @@ class Summary:
     def ok(self) -> int:
         """Rows that have an image."""
         return self.statuses.get(Status.OK.value, 0)
+
+    @property
+    def may_come_back(self) -> dict[str, int]:
+        """Rows by status that another run may get, the likeliest status first (see `relsim.data.download.outcomes`)."""
+        return may_come_back(self.statuses, self.codes)
 
     def to_dict(self) -> dict[str, Any]:
         """The document relsim.download/1."""
