@@ -178,7 +178,8 @@ def test_no_id_leads_out_of_the_folder(layout, fetch, tmp_path):
     ids = [*WRONG_IDS[:5], *WRONG_IDS[6:], "good", "group_1/good"]
     folder = tmp_path / "deep" / "er" / "out"
     _, summary = fetch(*["/ok/1.jpg"] * len(ids), ids=ids, layout=layout, folder=folder)
-    assert summary.statuses == {"refused": len(ids) - 2, "ok": 2}
+    refused = len(ids) - 2 if layout == "files" else 8  # in shards an id names no file: see test_names
+    assert summary.statuses == {"refused": refused, "ok": len(ids) - refused}
     outside = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(folder)]
     assert outside == []
 

@@ -24,7 +24,7 @@ from relsim.data.cleaning import url_to_use
 from relsim.data.download import chart
 from relsim.data.download.bodies import Body
 from relsim.data.download.decoding import DecodeError, Decoders
-from relsim.data.download.names import refusals
+from relsim.data.download.names import NameTakenError, refusals
 from relsim.data.download.options import DownloadOptions
 from relsim.data.download.outcomes import FetchError
 from relsim.data.download.placeholders import Placeholders
@@ -141,8 +141,7 @@ class _Run:
 
     def _jobs(self) -> Iterator[Job]:
         """One job for each row; those that are refused have no address."""
-        ids = [row.image_hash for row in self._store.rows]
-        refused = refusals(ids, once=self._options.layout == "files")
+        refused = refusals(self._store.rows, self._options.layout)
         for number in self._todo:
             row = self._store.rows[number]
             if number in refused:
@@ -211,7 +210,11 @@ class _Run:
             return
         if self._options.layout == "files":
             pieces = [decoded.png] if decoded.png is not None else body.pieces()
-            await asyncio.to_thread(self._store.publish_file, job.row, decoded.facts.format, pieces)
+            try:
+                await asyncio.to_thread(self._store.publish_file, job.row, decoded.facts.format, pieces)
+            except NameTakenError as error:
+                await self._keep(job, Status.REFUSED, str(error), http_code, size=body.size)
+                return
         await self._keep(job, Status.OK, None, http_code, facts=asdict(decoded.facts), size=body.size, body=body)
 
     async def _keep(

@@ -3,7 +3,7 @@
     out/
         part-00000.parquet …     rows 0 to 999, 1,000 to 1,999, …      (--layout files: status/part-00000.parquet …)
         shards.json              written when all rows are done
-        <image_hash>.jpg …       --layout files
+        <image_hash>.jpg …       --layout files; group_<number>/<image_hash>.jpg of seed groups
         summary.json, outcomes.svg
         .download/run.json       which list this is the download of
         .download/part-00003.spool   finished rows of parts that are not
@@ -28,6 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, final
 
+from relsim.data.download.names import NameTakenError, name_of
 from relsim.data.download.options import DownloadOptions
 from relsim.data.download.record import Retry, RunRecord, record_of
 from relsim.data.download.spool import Spool
@@ -120,10 +121,15 @@ class Store:
         return None if self._left[part] else part
 
     def publish_file(self, row: int, format_name: str, data: Iterable[bytes]) -> None:
-        """Put an image under its name in the folder, whole. Raises `ShardError` if that would be outside."""
-        target = self.folder / self._file_name(self.rows[row].image_hash, format_name)
+        """Put an image under its name in the folder, whole.
+
+        Raises `NameTakenError` if something is in the way there, `ShardError` if the place would be outside.
+        """
+        name = self._file_name(row, format_name)
+        target = self.folder / name
         with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            with _free(name):
+                target.parent.mkdir(parents=True, exist_ok=True)
             if not target.parent.resolve().is_relative_to(self.folder.resolve()):
                 raise ShardError(
                     f"{target.parent} is a link that leads out of {self.folder}; remove it, then run again"
@@ -134,7 +140,8 @@ class Store:
                     file.writelines(data)
                     file.flush()
                     os.fsync(file.fileno())
-                temporary.replace(target)
+                with _free(name):
+                    temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -153,7 +160,7 @@ class Store:
         if self._files:
             with writing(self._parts):
                 self._parts.mkdir(exist_ok=True)
-            write_table_part(path, rows, lambda row: self._file_name(row.image_hash, row.format or ""))
+            write_table_part(path, rows, lambda row: self._file_name(row.row, row.format or ""))
         else:
             write_part(path, rows)
         spool = self._spools.pop(part, None)
@@ -183,7 +190,7 @@ class Store:
                 ok = (row for row in self.finished_rows(("format",)) if row.status is Status.OK)
                 for row in ok:
                     with contextlib.suppress(FileNotFoundError):
-                        total += (self.folder / self._file_name(row.image_hash, row.format or "")).stat().st_size
+                        total += (self.folder / self._file_name(row.row, row.format or "")).stat().st_size
         return total
 
     def _open(self) -> None:
@@ -266,9 +273,18 @@ class Store:
     def _spool_path(self, part: int) -> Path:
         return self.hidden / Path(part_name(part)).with_suffix(".spool")
 
-    def _file_name(self, image_id: str, format_name: str) -> str:
+    def _file_name(self, row: int, format_name: str) -> str:
         suffix = _PNG if self.record.reencode == _PNG else SUFFIXES[format_name]
-        return f"{image_id}.{suffix}"
+        return f"{name_of(self.rows[row])}.{suffix}"
+
+
+@contextlib.contextmanager
+def _free(name: str) -> Iterator[None]:
+    """What the system says of a place that is taken is this row's affair; a full disk is everybody's."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise NameTakenError(f"something else is in the place of the file {name} or of its folder") from error
 
 
 def _is_due(status: str, fetched: datetime | None, retry: Retry | None) -> bool:
