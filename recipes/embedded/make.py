@@ -1,9 +1,12 @@
 """Make the embedded checkpoints, stage by stage; each stage is a command that can be run again.
 
-    python recipes/embedded/make.py pictures       draw the training pictures                        10 minutes
+    python recipes/embedded/make.py pictures       draw the training pictures                         5 minutes
     python recipes/embedded/make.py first-words    a VLM begins to describe scenes, from nothing     16 minutes
-    python recipes/embedded/make.py mini           relsim-mini                                       24 minutes
-    python recipes/embedded/make.py base           the base, from what relsim-mini sees              15 minutes
+    python recipes/embedded/make.py mini-first     relsim-mini, its first lesson                     26 minutes
+    python recipes/embedded/make.py mini-more      it goes on with Muon                              25 minutes
+    python recipes/embedded/make.py mini           relsim-mini: what was learned settles              9 minutes
+    python recipes/embedded/make.py base-words     the base begins to say what relsim-mini sees       5 minutes
+    python recipes/embedded/make.py base           the base                                           7 minutes
     python recipes/embedded/make.py attributes     relsim-mini-attributes                            10 minutes
     python recipes/embedded/make.py captioner      the anonymous captioner                            5 minutes
     python recipes/embedded/make.py mini-lora      the published recipe, for comparison              10 minutes
@@ -31,7 +34,18 @@ from relsim.training.config import TrainingConfig
 from relsim.training.loop import train
 
 HERE = Path(__file__).parent
-RUNS = ("first-words", "mini", "base", "attributes", "captioner", "mini-lora")
+RUNS = (
+    "first-words",
+    "mini-first",
+    "mini-more",
+    "mini",
+    "base-words",
+    "base",
+    "attributes",
+    "captioner",
+    "mini-lora",
+)
+ASIDE = ("untrained", "portraits", "sight")  # not part of `all`: a comparison, and lessons that nothing shipped took
 QUICK = ("run.steps=4", "run.save_every=4", "run.eval_every=4", "optimizer.batch_size=32", "optimizer.warmup_steps=1")
 
 
@@ -48,7 +62,7 @@ def _show(line: Mapping[str, float]) -> None:
 def main() -> None:
     """Run the stages that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stages", nargs="+", choices=("pictures", *RUNS, "pack", "all"))
+    parser.add_argument("stages", nargs="+", choices=("pictures", *RUNS, *ASIDE, "pack", "all"))
     parser.add_argument("--work", type=Path, default=Path(".embedded"))
     parser.add_argument("--scenes", type=int, default=100_000)
     parser.add_argument("--portraits", type=int, default=25_000)

@@ -29,9 +29,15 @@ NULL_SCENES, NULL_SEED, SIZE = 3_000, 5, 224
 
 
 def pack(runs: Path, target: Path = Path(relsim.models.embedded.__file__).parent) -> None:
-    """Put the last checkpoints of `runs` under `target`; raises `ValueError` if they are larger than `LARGEST`."""
+    """Put the last checkpoints of those `runs` that are there under `target`; the others stay as they are.
+
+    Raises `ValueError` if they are larger than `LARGEST` together.
+    """
     for run, name in PACKED.items():
         source, folder = (runs / run / "last").resolve(), target / name
+        if not source.is_dir():
+            print(f"{name} stays: there is no {runs / run / 'last'}")
+            continue
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source, folder)
         (folder / "projection_and_config.pt").unlink(missing_ok=True)
