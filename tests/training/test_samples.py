@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relsim.data.records import Status
+from relsim.data.shard_writing import ShardWriter
 from relsim.errors import SourceError, TrainingError
 from relsim.training.samples import Order, Sample, hold_out, read_samples, share
 
@@ -112,6 +115,19 @@ def test_manifests_that_contradict_each_other(manifest, images):
     paths = [manifest(row("a", group="g")), manifest(row("a", group="h"), name="other.jsonl")]
     with pytest.raises(SourceError, match=r"other\.jsonl: the image a has the group h, and g in an earlier manifest"):
         read_samples(paths)
+
+
+def test_rows_of_shards_keep_their_own_captions_whatever_their_ids(shard_row, golden_paths, tmp_path):
+    """Ids that cannot be printed, and rows without an image between them."""
+    data = golden_paths[0].read_bytes()
+    names = ["a\x01", "gone", "a\x02", "b", "lost", "c d"]
+    with ShardWriter(tmp_path / "shards", part_rows=2) as writer:
+        for number, name in enumerate(names):
+            row = shard_row(number, name, Status.DEAD if name in ("gone", "lost") else data)
+            writer.append(replace(row, caption=f"caption of {number}"))
+    samples = read_samples([tmp_path / "shards"])
+    assert [sample.captions for sample in samples] == [(f"caption of {number}",) for number in (0, 2, 3, 5)]
+    assert [sample.image_id for sample in samples] == [r"a\x01", r"a\x02", "b", "c d"]
 
 
 def test_file_that_is_no_manifest(tmp_path):

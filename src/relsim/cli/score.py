@@ -10,6 +10,7 @@ from relsim.cli import options
 from relsim.cli.output import emit, print_json, print_matrix
 
 if TYPE_CHECKING:
+    from relsim.data.dataset import ImageDataset
     from relsim.data.records import ImageRecord
     from relsim.metric import RelationalSimilarity
 
@@ -31,10 +32,11 @@ def score(
     """
     from relsim.errors import SourceError
 
-    records = _list_with_repeats(images)
+    dataset = _open_with_repeats(images)
+    records = dataset.records
     if len(records) < 2:
         raise SourceError(f"scoring needs at least two images; {len(records)} given")
-    _require_readable(records)
+    _require_readable(dataset)
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
     model = options.load_model(options.with_environment(given))
     vectors = model.embed_files([record.source for record in records])
@@ -47,27 +49,27 @@ def score(
         print_matrix([record.image_id for record in records], scores)
 
 
-def _list_with_repeats(images: list[str]) -> list[ImageRecord]:
+def _open_with_repeats(images: list[str]) -> ImageDataset:
     """The images in order, a file that is named twice standing twice: scoring it against itself is a fair question."""
-    from relsim.data.sources import list_images
+    from relsim.data.dataset import ImageDataset
 
-    listed = list_images(images)
+    dataset = ImageDataset.open(images)
     if "-" in images:  # standard input can be read once
-        return listed
-    by_source = {record.source: record for record in listed}
-    return [by_source.get(record.source, record) for image in images for record in list_images([image])]
+        return dataset
+    by_source = {record.source: record for record in dataset.records}
+    named = (record for image in images for record in ImageDataset.open([image]).records)
+    return ImageDataset([by_source.get(record.source, record) for record in named])
 
 
-def _require_readable(records: list[ImageRecord]) -> None:
+def _require_readable(dataset: ImageDataset) -> None:
     """Find a bad image before the model is loaded, which can take minutes."""
-    from relsim.data.images import read_image
+    from relsim.data.records import Failure
     from relsim.errors import ImageError
 
-    for record in records:
-        try:
-            read_image(record)
-        except ImageError as error:
-            raise ImageError(error.status, f"{record.source}: {error.reason}") from error
+    for number in range(len(dataset)):
+        outcome = dataset[number]
+        if isinstance(outcome, Failure):
+            raise ImageError(outcome.status.value, f"{outcome.record.source}: {outcome.reason}")
 
 
 def _document(records: list[ImageRecord], scores: list[list[float]], model: RelationalSimilarity) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Any collection of images as one object: files, folders, patterns, lists, manifests and shard folders.
 
-Whatever reads images reads them through here. A record is opened by `relsim.data.images`; what that takes is the same
-for files and for rows of shards.
+By it the stages open a collection: embed, caption, score, train and evaluate. What everything that reads images
+shares, also where a collection is no dataset (one query image, an inventory with rows that have none), lies below:
+the address of a record (`relsim.data.sources.list_images` makes them) and `relsim.data.images.read_bytes`, which is
+the same for files and for rows of shards.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from relsim.data.images import read_image
-from relsim.data.records import ImageRecord, Status
+from relsim.data.dataset import ImageDataset
+from relsim.data.records import Failure, ImageRecord, Status
 from relsim.data.shard_address import file_of
 from relsim.environment import usable_cores
 from relsim.errors import ImageError, TrainingError
@@ -110,12 +110,14 @@ def _in_order(
     pool: ThreadPoolExecutor, rows: Sequence[CropRow], recipe: Recipe, ahead: int
 ) -> Generator[tuple[CropRow, Squares | ImageError], None, None]:
     """Each row and its square; at most `ahead` of them are being read or wait to be taken."""
-    todo = iter(rows)
+    dataset = ImageDataset([ImageRecord(row.image_id, row.source or "") for row in rows])
+    todo = iter(enumerate(rows))
     pending: deque[tuple[CropRow, Future[Squares | ImageError]]] = deque()
     try:
         while True:
-            while len(pending) < ahead and (row := next(todo, None)) is not None:
-                pending.append((row, pool.submit(_square, row, recipe)))
+            while len(pending) < ahead and (one := next(todo, None)) is not None:
+                number, row = one
+                pending.append((row, pool.submit(_square, dataset, number, recipe)))
             if not pending:
                 return
             row, future = pending.popleft()
@@ -125,9 +127,12 @@ def _in_order(
             future.cancel()
 
 
-def _square(row: CropRow, recipe: Recipe) -> Squares | ImageError:
+def _square(dataset: ImageDataset, number: int, recipe: Recipe) -> Squares | ImageError:
+    outcome = dataset[number]
+    if isinstance(outcome, Failure):
+        return ImageError(outcome.status.value, outcome.reason)
     try:
-        return np.asarray(recipe.apply(read_image(ImageRecord(row.image_id, row.source or "")).image))
+        return np.asarray(recipe.apply(outcome.image))
     except ImageError as error:
         return error
 

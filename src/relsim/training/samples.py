@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from relsim.data.dataset import ImageDataset
 from relsim.data.identity import printable, unique_ids
 from relsim.data.manifest import ManifestRow, read_manifest
 from relsim.data.records import ImageRecord, Status
 from relsim.data.shard_address import is_shard_folder
 from relsim.data.shuffling import permutation, random_numbers
-from relsim.data.sources import list_images
 from relsim.errors import SourceError, TrainingError
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Sample:
 def read_samples(manifests: Sequence[str | Path], image_folder: str | Path | None = None) -> list[Sample]:
     """The images of several manifests and shard folders in order, each once. No image is opened.
 
-    `image_folder` is as in `relsim.data.sources.list_images`. Raises `SourceError` for a bad manifest, for rows without
-    a caption, and for fields of the wrong kind.
+    `image_folder` is as in `relsim.data.dataset.ImageDataset.open`. Raises `SourceError` for a bad manifest, for rows
+    without a caption, and for fields of the wrong kind.
     """
     found: dict[str, Sample] = {}
     for manifest in manifests:
@@ -158,7 +158,7 @@ def _listed(
         raise SourceError(
             f"{printable(str(manifest))} is no manifest; name a file *.jsonl with one image a line, or a shard folder"
         )
-    records = list_images([manifest], image_folder=image_folder)
+    records = ImageDataset.open([manifest], image_folder=image_folder).records
     grouped = _by_image(read_manifest(manifest))
     return records, dict(zip((record.image_id for record in records), grouped.values(), strict=True))
 
@@ -173,8 +173,11 @@ def _usable(shards: ShardFolder) -> tuple[Sequence[ImageRecord], Mapping[str, Se
         _log.warning("%s: %d rows without an image are left out: %s", shards.path, left_out.total(), counts)
     if not fine:
         raise SourceError(f"the shard folder {printable(str(shards.path))} has no row with an image")
-    records = [record for record in shards.records() if record.image_id in fine]
-    return records, _by_image(row.manifest_row for row in rows if row.image_hash in fine)
+    # One record for each id, in the order of the list, as the rows are grouped; the dataset's ids are made printable.
+    grouped = _by_image(row.manifest_row for row in rows)
+    images = zip(ImageDataset.open([shards.path]).records, grouped.items(), strict=True)
+    usable = [(record, group) for record, (name, group) in images if name in fine]
+    return [record for record, _ in usable], {record.image_id: group for record, group in usable}
 
 
 def _by_image(rows: Iterable[ManifestRow]) -> dict[str, list[ManifestRow]]:
