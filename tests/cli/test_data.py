@@ -153,6 +153,10 @@ def test_diff_prints_a_line_for_each_difference(verb, document, make, pictures):
         ("gone", "status", "ok (200)"),
         ("other", "status", "dead (404)"),
     ]
+    assert [len(row) for row in rows] == [5, 5, 5]
+    assert rows[0][4].startswith("first: PNG, ")
+    assert "picture (" in rows[0][4]
+    assert rows[1][4].startswith("first: ")
     assert "4 images on both sides, 1 equal; 2 status, 1 bytes" in result.stderr
     found = document("data", "diff", first, second)
     assert [difference["image_id"] for difference in found["differences"]] == ["one", "gone", "other"]

@@ -176,7 +176,8 @@ def diff(
 ) -> None:
     """Compare two copies of a collection: which images differ, and why.
 
-    Prints a line for each difference: image, kind, what the first says, what the second says, separated by tabs.
+    Prints a line for each difference: image, kind, what the first says, what the second says, and why, separated by
+    tabs: reasons of failures, and of other bytes whether it is the same picture.
     """
     from relsim.data.curation.differences import compare
 
@@ -186,7 +187,8 @@ def diff(
         print_json({"schema": "relsim.data_diff/1", **found.to_dict()})
         return
     for difference in found.differences:
-        cells = [difference.image_id, difference.kind, difference.first or "-", difference.second or "-"]
+        said = (difference.first, difference.second, difference.why)
+        cells = [difference.image_id, difference.kind, *(text or "-" for text in said)]
         emit("\t".join(map(printable, cells)))
     counts = ", ".join(f"{count:,} {kind}" for kind, count in found.counts.items())
     note(f"{found.shared:,} images on both sides, {found.equal:,} equal" + (f"; {counts}" if counts else ""))

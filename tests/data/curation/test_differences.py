@@ -56,6 +56,37 @@ def test_every_kind_of_difference_is_told(first):
     assert (comparison.ids_first, comparison.ids_second, comparison.shared, comparison.equal) == (8, 8, 7, 3)
 
 
+def test_statuses_come_with_their_reasons(first):
+    second = changed(first, gone={"status": Status.TIMEOUT, "http_code": None, "reason": "no answer for 20 s"})
+    (one,) = compare(first, second).differences
+    assert (one.first, one.second) == ("dead (404)", "timeout")
+    reason = first.by_id()["gone"].reason
+    assert one.why == f"first: {reason}; second: no answer for 20 s"
+    second = changed(first, gone={"status": Status.OK, "http_code": 200, "reason": None})
+    assert [one.why for one in compare(first, second).differences] == [f"first: {reason}"]
+
+
+def test_other_bytes_come_with_what_they_are_and_whether_the_picture_is_the_same(first):
+    sides = {"format": "JPEG", "width": 640, "height": 480, "phash": "00000000000000f0"}
+    ours = changed(first, a={**sides, "size": 12_345}, b=sides, c={**sides, "phash": "8000000000000000"}, a2={**sides})
+    theirs = changed(
+        ours,
+        a={"sha256": "f" * 64, "format": "PNG", "width": 320, "height": 240, "phash": "00000000000000f3", "size": 999},
+        b={"sha256": "e" * 64, "phash": "00000000000000ff", "width": None},
+        c={"sha256": "d" * 64},
+        a2={"sha256": "c" * 64, "phash": "00000000000000d0"},
+    )
+    why = {one.image_id: one.why for one in compare(ours, theirs).differences}
+    assert (
+        why["a"] == "first: JPEG, 640 x 480, 12,345 bytes; second: PNG, 320 x 240, 999 bytes; the same picture (2 bits)"
+    )
+    assert why["b"] == "first: JPEG, 640 x 480; second: JPEG; the same picture (4 bits)"
+    assert why["c"] == "first: JPEG, 640 x 480; second: JPEG, 640 x 480"  # of one colour: its hash says nothing
+    assert why["a2"].endswith("the same picture (1 bit)")
+    far = changed(ours, b={"sha256": "e" * 64, "phash": "00000000000001ef"})
+    assert compare(ours, far).differences[0].why.endswith("another picture (6 bits)")
+
+
 def test_raw_and_cleaned_captions_are_equal(first):
     second = changed(first, a={"caption": "A {Thing} inside a {Thing}", "extra": {}})
     assert [kind for _, kind, _, _ in found(compare(first, second))] == ["url"]

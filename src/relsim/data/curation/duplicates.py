@@ -25,7 +25,8 @@ from relsim.errors import SourceError
 from relsim.files import flush, temporary_beside
 
 DEFAULT_DISTANCE = 4
-_FLAT = frozenset({"0000000000000000", "8000000000000000"})  # the hashes of pictures of one colour
+FLAT = frozenset({"0000000000000000", "8000000000000000"})
+"""The hashes of pictures of one colour, which say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def joined(images: Sequence[Item], distance: int, clusters: Clusters | None = No
     # One image for each hash is enough, or a thousand equal hashes would make half a million pairs.
     by_hash: dict[str, int] = {}
     for place, item in enumerate(images):
-        if item.phash is not None and item.phash not in _FLAT:
+        if item.phash is not None and item.phash not in FLAT:
             clusters.join(by_hash.setdefault(item.phash, place), place)
     places = list(by_hash.values())
     for left, right, _ in distinct_close_pairs(hashes_of(by_hash), distance).tolist():
