@@ -172,21 +172,56 @@ def test_an_answer_just_before_the_time_limit_is_no_timeout(fetch, web):
     assert (rows[0].status, rows[0].http_code) == (Status.BLOCKED, 403)
 
 
-def test_the_longest_wait_bounds_a_retry_after(web, fetch):
-    import time
+@pytest.mark.parametrize(
+    ("asked", "status", "reason"),
+    [
+        ("after=3600", Status.BLOCKED, "the server answered 429 and asks to wait 3,600 s"),
+        ("after=3600&code=503", Status.ERROR, "the server answered 503 and asks to wait 3,600 s"),
+        ("after=61", Status.BLOCKED, "the server answered 429 and asks to wait 61 s"),
+        ("after=7200&date=1", Status.BLOCKED, "the server answered 429 and asks to wait 7,"),
+        ("after=" + "9" * 400, Status.BLOCKED, "the server answered 429 and asks to wait a year or more"),
+    ],
+)
+def test_a_server_that_asks_for_more_than_the_longest_wait_is_not_asked_again(asked, status, reason, web, fetch):
+    address = f"/limited/902.jpg?fail=1&{asked}"
+    rows, _ = fetch(address, longest_wait=60, retries=5)
+    assert (rows[0].status, rows[0].http_code) == (status, 503 if "503" in asked else 429)
+    assert rows[0].reason.startswith(reason)
+    assert web.asked[address] == 1
 
-    began = time.monotonic()
-    rows, _ = fetch("/limited/902.jpg?fail=1&after=3600", longest_wait=0.3)
-    assert rows[0].status is Status.OK
-    assert time.monotonic() - began < 30
+
+def test_no_row_waits_for_a_host_that_asks_for_too_much(web, fetch):
+    """Its further rows are tried once, whatever they would be tried again for."""
+    addresses = ["/limited/904.jpg?fail=1&after=3600", "/limited/905.jpg?fail=1&after=1", "/502?b", "/ok/906.jpg"]
+    rows, _ = fetch(*addresses, workers=1, retries=3)
+    assert [row.status.value for row in rows] == ["blocked", "blocked", "error", "ok"]
+    assert [row.reason for row in rows[1:]] == ["the server answered 429", "the server answered 502", None]
+    assert [web.asked[address] for address in addresses] == [1, 1, 1, 1]
 
 
 def test_a_host_that_keeps_asking_for_pauses_uses_up_its_patience(web, fetch):
     addresses = [f"/limited/{number}.jpg?fail=99&after=1" for number in range(910, 920)]
-    _, summary = fetch(*addresses, per_host=1, longest_wait=0.2, patience=0.5, retries=5)
+    _, summary = fetch(*addresses, per_host=1, patience=2, retries=5)
     assert summary.statuses == {"blocked": 10}
-    # 0.2 s each: three pauses, and then one request for each row that is left.
-    assert sum(web.asked[address] for address in addresses) <= 10 + 4
+    # 1 s each: two pauses, and then one request for each row that is left.
+    assert 10 < sum(web.asked[address] for address in addresses) <= 10 + 3
+
+
+@pytest.mark.parametrize(("kind", "requests"), [("silent", 6 + 2), ("stalls", 6 + 2), ("garbage", 6 + 2), ("500", 18)])
+def test_a_host_without_answers_gets_no_retries_after_a_while(kind, requests, web, fetch):
+    """Six rows, three attempts each: the third in a row without an answer is the last that is not a row's only one."""
+    addresses = [f"/{kind}/{number}?quiet" if kind != "500" else f"/500?quiet={number}" for number in range(6)]
+    _, summary = fetch(*addresses, base=web.http, workers=1, retries=2, silence=3, read_timeout=0.5)
+    assert summary.ok == 0
+    assert sum(web.asked[address] for address in addresses) == requests
+
+
+def test_an_answer_ends_the_silence_of_a_host(web, fetch):
+    kinds = ("garbage", "404", "garbage", "empty") * 2
+    addresses = [f"/{kind}/{number}?loud" for number, kind in enumerate(kinds)]
+    fetch(*addresses, base=web.http, workers=1, retries=1, silence=2, backoff=6)
+    # Silent once, then an answer; the retries come when all have been asked for once.
+    assert [web.asked[address] for address in addresses] == [2, 1] * 4
 
 
 def test_certificates_are_verified(web, fetch, quick):

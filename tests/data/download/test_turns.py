@@ -28,7 +28,7 @@ def simulate(hosts, *, workers, per_host, work):
             await work(turns, job, functools.partial(active.subtract, [host]))
 
     async def main():
-        turns = Turns(jobs(hosts), per_host=per_host, patience=10)
+        turns = Turns(jobs(hosts), per_host=per_host, patience=10, silence=10)
         await asyncio.wait_for(asyncio.gather(*(worker(turns) for _ in range(workers))), 60)
 
     asyncio.run(main())
@@ -110,7 +110,7 @@ def test_a_long_list_of_one_host_is_not_read_at_once():
             yield Job(row, URL.build(scheme="http", host="one", path=f"/{row}"))
 
     async def main():
-        turns = Turns(many(), per_host=1, patience=1)
+        turns = Turns(many(), per_host=1, patience=1, silence=1)
         job = await turns.take()
         waiting = asyncio.create_task(turns.take())
         await asyncio.sleep(0.05)
@@ -119,3 +119,39 @@ def test_a_long_list_of_one_host_is_not_read_at_once():
         assert (await waiting).row == 1
 
     asyncio.run(main())
+
+
+def test_a_host_is_given_up_after_silence_and_taken_back_when_it_answers():
+    async def main():
+        turns = Turns(jobs(["mute", "mute", "other"]), per_host=1, patience=1, silence=3)
+        first = await turns.take()
+        verdicts = []
+        for _ in range(2):
+            turns.unanswered("mute")
+            verdicts.append(turns.has_given_up("mute"))
+        turns.done(first)  # the count outlives the last job of a host
+        second = await turns.take()
+        turns.answered("mute")
+        for _ in range(3):
+            turns.unanswered("mute")
+            verdicts.append(turns.has_given_up("mute"))
+        await turns.move(second, "other")  # a redirect is an answer
+        verdicts.append(turns.has_given_up("mute"))
+        turns.give_up("other")
+        turns.answered("other")
+        return [*verdicts, turns.has_given_up("other"), turns.has_given_up("unknown")]
+
+    assert asyncio.run(main()) == [False, False, False, False, True, False, True, False]
+
+
+def test_silence_is_counted_from_one_job_of_a_host_to_the_next():
+    async def main():
+        turns = Turns(jobs(["mute"] * 4), per_host=1, patience=1, silence=3)
+        verdicts = []
+        while (job := await turns.take()) is not None:
+            turns.unanswered(job.host)
+            verdicts.append(turns.has_given_up(job.host))
+            turns.done(job)
+        return verdicts
+
+    assert asyncio.run(main()) == [False, False, True, True]

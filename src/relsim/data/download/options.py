@@ -14,7 +14,7 @@ from relsim.errors import SourceError
 MIB = 2**20
 USER_AGENT = f"relsim/{__version__} (+https://pypi.org/project/relsim/; collects images for research)"
 RETRIED = frozenset(set(Status) - {Status.OK})
-_AT_LEAST_ONE = ("workers", "per_host", "max_bytes", "max_pixels", "same_bytes", "part_rows")
+_AT_LEAST_ONE = ("workers", "per_host", "max_bytes", "max_pixels", "same_bytes", "part_rows", "silence")
 _POSITIVE = ("connect_timeout", "read_timeout", "total_timeout", "decode_timeout")
 
 
@@ -27,8 +27,10 @@ class DownloadOptions:
 
     Times are in seconds. An attempt may take `total_timeout`, redirects included and waiting for its turn excluded;
     connecting with TLS `connect_timeout`, silence of the server `read_timeout`, decoding `decode_timeout`. A row is
-    tried 1 + `retries` times. A `Retry-After` counts up to `longest_wait`, and a host may make its rows wait for
-    `patience` altogether, after which they are tried no further.
+    tried 1 + `retries` times. A `Retry-After` is waited for up to `longest_wait`. A host that asks for more is given
+    up, and so is, until it answers, one that left `silence` attempts in a row without an answer: each further row of it
+    is tried once, and not again in this run. A host may make its rows wait for `patience` altogether, after which they
+    wait no more.
 
     `max_bytes` bounds the body as sent and as unpacked, `max_pixels` the picture, before it is decoded.
 
@@ -50,6 +52,7 @@ class DownloadOptions:
     backoff: float = 0.5  # before the first retry; doubled at each further one
     longest_wait: float = 60.0
     patience: float = 300.0
+    silence: int = 20
     max_bytes: int = 64 * MIB
     max_pixels: int = 64_000_000
     user_agent: str = USER_AGENT

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import signal
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 INTERRUPTED = "finished rows are kept, run it again to go on"
 _LONGEST_BACKOFF = 30.0
 _SHORTEST_WAIT = 0.05
+_YEAR = 31_536_000  # seconds; a server may ask for more digits than a reason should have
 
 
 class Watcher(Protocol):
@@ -112,7 +114,8 @@ class _Run:
         from relsim.data.download.connections import open_session
         from relsim.data.download.fetching import Fetcher
 
-        self._turns = Turns(self._jobs(), per_host=self._options.per_host, patience=self._options.patience)
+        given = self._options
+        self._turns = Turns(self._jobs(), per_host=given.per_host, patience=given.patience, silence=given.silence)
         self._writing = asyncio.Lock()
         count = min(self._options.workers, len(self._todo))
         lookups = ThreadPoolExecutor(max_workers=count, thread_name_prefix="lookup")
@@ -170,9 +173,10 @@ class _Run:
             job.seconds += time.monotonic() - began
             if not self._again(job, failure):
                 self._turns.done(job)
-                await self._keep(job, failure.status, failure.reason, failure.http_code)
+                await self._keep(job, failure.status, self._reason(failure), failure.http_code)
             return
         job.seconds += time.monotonic() - began
+        self._turns.answered(job.host)
         self._turns.leave(job)
         try:
             await self._judge(job, fetched.body, fetched.http_code, decoders)
@@ -181,18 +185,33 @@ class _Run:
             self._turns.done(job)
 
     def _again(self, job: Job, failure: FetchError) -> bool:
-        """Whether the row is tried again; then it comes back after a while."""
-        if not failure.again or job.attempts > self._options.retries:
+        """Whether the row is tried again; then it comes back after a while. The host gets its verdict as well."""
+        if failure.again and (failure.http_code is None or failure.status is Status.TIMEOUT):
+            self._turns.unanswered(job.host)
+        elif failure.http_code is not None:
+            self._turns.answered(job.host)
+        if self._asks_too_much(failure):
+            self._turns.give_up(job.host)
+        if not failure.again or job.attempts > self._options.retries or self._turns.has_given_up(job.host):
             return False
         if failure.wait is None:
             longest = min(self._options.backoff * 2 ** (job.attempts - 1), _LONGEST_BACKOFF)
             self._turns.retry(job, self._jitter.uniform(longest / 2, longest))
             return True
-        wait = min(failure.wait, self._options.longest_wait)
-        if not self._turns.pause(job.host, wait):
+        if not self._turns.pause(job.host, failure.wait):
             return False
-        self._turns.retry(job, max(wait, _SHORTEST_WAIT))
+        self._turns.retry(job, max(failure.wait, _SHORTEST_WAIT))
         return True
+
+    def _asks_too_much(self, failure: FetchError) -> bool:
+        return failure.wait is not None and failure.wait > self._options.longest_wait
+
+    def _reason(self, failure: FetchError) -> str:
+        """The failure in words, with the wait that the server asks for if nobody will wait so long."""
+        if failure.wait is None or not self._asks_too_much(failure):
+            return failure.reason
+        asked = f"{math.ceil(failure.wait):,} s" if failure.wait < _YEAR else "a year or more"
+        return f"{failure.reason} and asks to wait {asked}"
 
     async def _judge(self, job: Job, body: Body, http_code: int, decoders: Decoders) -> None:
         """Decode what came and keep it, or say why it is no image."""

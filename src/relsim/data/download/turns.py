@@ -1,7 +1,8 @@
 """Whose turn it is: rows in order, as many of one host at a time as are allowed, retries when their time has come.
 
 A host that is full, or that has asked for a pause, holds back its own rows only. A row that waits for a retry holds no
-place. Everything runs in one event loop.
+place. A host that does not answer, or that wants to be left alone for long, is given up: each of its rows is tried
+once, none again. Everything runs in one event loop.
 """
 
 from __future__ import annotations
@@ -41,15 +42,22 @@ class _Host:
     waiting: deque[Job] = field(default_factory=deque)
     paused_until: float = 0.0
     paused: float = 0.0  # seconds altogether
+    silent: int = 0  # attempts in a row that got no answer
+    given_up: bool = False
 
 
 class Turns:
-    """Hands out jobs. `per_host` bounds the jobs of one host; `patience` the seconds that a host may pause in all."""
+    """Hands out jobs.
 
-    def __init__(self, jobs: Iterator[Job], *, per_host: int, patience: float) -> None:
+    `per_host` bounds the jobs of one host, `patience` the seconds that a host may pause in all, `silence` the attempts
+    in a row that it may leave without an answer.
+    """
+
+    def __init__(self, jobs: Iterator[Job], *, per_host: int, patience: float, silence: int) -> None:
         self._fresh = jobs
         self._per_host = per_host
         self._patience = patience
+        self._silence = silence
         self._hosts: dict[str, _Host] = {}
         self._ready: deque[Job] = deque()
         self._later: list[tuple[float, int, Job]] = []
@@ -94,7 +102,7 @@ class Turns:
             return
         host.active -= 1
         self._admit(host)
-        if not (host.active or host.moving or host.waiting or host.paused):
+        if not (host.active or host.moving or host.waiting or host.paused or host.silent or host.given_up):
             del self._hosts[name]
 
     def retry(self, job: Job, seconds: float) -> None:
@@ -116,8 +124,27 @@ class Turns:
         asyncio.get_running_loop().call_later(until - now + _EARLY, self._admit, host)
         return True
 
+    def answered(self, name: str) -> None:
+        """A host has answered, whatever it said."""
+        if name in self._hosts:
+            self._hosts[name].silent = 0
+
+    def unanswered(self, name: str) -> None:
+        """An attempt got no answer from a host."""
+        self._hosts.setdefault(name, _Host()).silent += 1
+
+    def give_up(self, name: str) -> None:
+        """A host does not want to be asked again."""
+        self._hosts.setdefault(name, _Host()).given_up = True
+
+    def has_given_up(self, name: str) -> bool:
+        """Whether rows of a host are not to be tried again: it wants that, or it has been silent too often."""
+        host = self._hosts.get(name)
+        return host is not None and (host.given_up or host.silent >= self._silence)
+
     async def move(self, job: Job, name: str) -> None:
-        """Exchange the job's place for one at another host, which may take a while."""
+        """Exchange the job's place for one at another host, to which its own has sent it; that may take a while."""
+        self.answered(job.host)
         if name == job.host:
             return
         self.leave(job)
