@@ -38,6 +38,7 @@ from against_published import CHECKOUT, HERE, machine, positive, say, write_json
 from relsim.models.pixels import Recipe
 from relsim.models.text_encoder import bundled_model
 from relsim.training.crops import CropWriter
+from relsim.training.texts import TextVectors
 from relsim.world.relations import RELATIONS
 
 PARTS = ("speed", "trace", "memory")
@@ -195,7 +196,9 @@ def memory(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
             for number in range(MEMORY_BATCHES[-1]):
                 square = rng.integers(0, 256, (options.memory_side, options.memory_side, 3), dtype=np.uint8)
                 writer.append(square, str(number), [f"Arrangement of {{Objects}} number {number % 64}"])
-            writer.publish()
+            store = writer.publish()
+        # Their vectors are made here, or the first of the runs below would hold the text encoder as well.
+        TextVectors.of([text for texts in store.captions for text in texts], crops)
     facts = {}
     for batch in MEMORY_BATCHES:
         steps = options.memory_steps if batch == MEMORY_BATCHES[-1] else max(8, options.memory_steps)
