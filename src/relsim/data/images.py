@@ -123,9 +123,23 @@ def decode_image(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image
 
 def decode_with_format(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Image.Image, str]:
     """Like `decode_image`, with the file's format, by its name in `FORMATS`."""
+    return _decoded(data, limits)[:2]
+
+
+def decode_with_published(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Image.Image, str, bytes]:
+    """Like `decode_with_format`, with the PNG file that the published code stores: `preprocess_image`, saved.
+
+    That is not turned upright, and a colour profile comes along, as there. The file is decoded once.
+    """
+    return _decoded(data, limits, published=True)
+
+
+def _decoded(data: bytes, limits: Limits, *, published: bool = False) -> tuple[Image.Image, str, bytes]:
+    """Upright RGB image, format, and, if it is wanted, the published PNG."""
     if not data:
         raise ImageError(Status.EMPTY, "the file is empty")
     image, format_name = _open(data)
+    png = io.BytesIO()
     try:
         width, height = image.size
         if width < 1 or height < 1:
@@ -135,6 +149,8 @@ def decode_with_format(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple
             raise ImageError(Status.TOO_LARGE, reason)
         try:
             image.load()
+            if published:  # first, because the upright picture loses what a PNG is saved with
+                _published_rgb(image).save(png, "PNG")
             orientation = _orientation(image)
             upright = _to_rgb(image)
             if orientation in _UPRIGHT:
@@ -144,7 +160,7 @@ def decode_with_format(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple
     finally:
         image.close()
     upright.info.clear()
-    return upright, format_name
+    return upright, format_name, png.getvalue()
 
 
 @overload
@@ -166,17 +182,6 @@ def preprocess_image(images: Image.Image | Sequence[Image.Image]) -> Image.Image
         if not isinstance(image, Image.Image):
             raise TypeError(f"item {position} of the list is {type(image).__name__}, not a PIL image")
     return [_preprocessed(image) for image in images]
-
-
-def published_png(data: bytes) -> bytes:
-    """The PNG file that the published code stores for the bytes of an image: `preprocess_image`, saved.
-
-    Not turned upright, and a colour profile comes along, as there. Raises ImageError.
-    """
-    buffer = io.BytesIO()
-    with _open(data)[0] as image:
-        preprocess_image(image).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _preprocessed(image: Image.Image) -> Image.Image:

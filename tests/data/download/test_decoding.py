@@ -2,17 +2,22 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import ExifTags, Image, ImageCms
 
-from relsim.data.download import decoding
+from relsim.data import images
+from relsim.data.download import decoding, worker
 from relsim.data.download.bodies import Body
 from relsim.data.download.decoding import DecodeError, Decoders
 from relsim.data.records import Status
@@ -161,6 +166,55 @@ def test_a_process_that_is_killed_from_outside_costs_no_row(quick, body, made):
 
     first, second = asyncio.run(main())
     assert first == second
+
+
+def of_every_kind(made):
+    """Pictures of many formats and modes: turned by EXIF, with a profile, transparent, deep, of several frames."""
+    photo = Image.open(io.BytesIO(made.picture(5)))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    palette = photo.quantize(16)
+    deep = Image.fromarray((np.arange(4096, dtype=np.uint16) * 16).reshape(64, 64))
+    clear = photo.convert("RGBA")
+    clear.putalpha(photo.convert("L"))
+    return {
+        "turned": encoded(photo, "JPEG", exif=exif, icc_profile=profile),
+        "webp": encoded(clear, "WEBP", exif=exif, lossless=True),
+        "cmyk": encoded(photo.convert("CMYK"), "JPEG"),
+        "grey": encoded(photo.convert("L"), "JPEG"),
+        "alpha": encoded(clear, "PNG", dpi=(72, 72)),
+        "key": encoded(photo, "PNG", transparency=(0, 0, 0)),
+        "palette": encoded(palette, "PNG", transparency=bytes(range(16))),
+        "bits": encoded(photo.convert("1"), "PNG"),
+        "deep": encoded(deep, "PNG"),
+        "gif": encoded(palette, "GIF", save_all=True, append_images=[palette.rotate(90)], transparency=3),
+        "tiff": encoded(photo.convert("LAB"), "TIFF", icc_profile=profile),
+        "float": encoded(deep.convert("F"), "TIFF"),
+        "bmp": encoded(photo, "BMP"),
+    }
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_the_published_png_comes_of_the_one_decoding(made, monkeypatch):
+    """Byte for byte what Pillow's own opening, converting and saving gives, and facts as without it."""
+    opened = []
+    open_once = images._open
+    monkeypatch.setattr(images, "_open", lambda data: opened.append(0) or open_once(data))
+    told = {"file": None, "max_bytes": 2**20, "max_pixels": 10**6}
+    warnings.simplefilter("ignore")  # as the processes do
+    for name, data in of_every_kind(made).items():
+        plain, nothing = worker._judge({**told, "reencode": None}, data)
+        opened.clear()
+        answer, payload = worker._judge({**told, "reencode": "png"}, data)
+        assert (name, len(opened)) == (name, 1)
+        assert (answer, nothing) == (plain, b"")
+        assert payload == encoded(Image.open(io.BytesIO(data)).convert("RGB"), "PNG"), name
 
 
 def test_they_end_when_the_download_is_killed(web, ca_file, tmp_path):

@@ -78,14 +78,17 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
 
 def _judge(told: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     from relsim.data.facts import perceptual_hash
-    from relsim.data.images import Limits, decode_with_format, published_png
+    from relsim.data.images import Limits, decode_with_format, decode_with_published
     from relsim.errors import ImageError
 
     try:
         if told["file"] is not None:
             data = Path(told["file"]).read_bytes()
         limits = Limits(max_bytes=told["max_bytes"], max_pixels=told["max_pixels"])
-        image, format_name = decode_with_format(data, limits=limits)
+        if told["reencode"] == "png":
+            image, format_name, payload = decode_with_published(data, limits=limits)
+        else:
+            (image, format_name), payload = decode_with_format(data, limits=limits), b""
         facts = {
             "width": image.width,
             "height": image.height,
@@ -95,7 +98,6 @@ def _judge(told: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         }
         # A picture of one colour has one of these hashes; the pixels are looked at only then.
         one_colour = facts["phash"] in _FLAT and all(low == high for low, high in _extrema(image))
-        payload = published_png(data) if told["reencode"] == "png" else b""
     except ImageError as error:
         return {"status": str(getattr(error.status, "value", error.status)), "reason": error.reason}, b""
     except MemoryError:
