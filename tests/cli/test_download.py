@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from relsim.data.download.outcomes import MAY_COME_BACK
 from relsim.data.manifest import ManifestRow, write_manifest
 from relsim.data.records import Status
 from relsim.data.shards import COLUMNS, ShardFolder, part_rows
@@ -20,7 +21,7 @@ _PLACE = Path(__file__).parents[1] / "data" / "download" / "conftest.py"
 _spec = importlib.util.spec_from_file_location("download_fixtures", _PLACE)
 fixtures = sys.modules.setdefault("download_fixtures", importlib.util.module_from_spec(_spec))
 _spec.loader.exec_module(fixtures)
-authority, ca_file, web = fixtures.authority, fixtures.ca_file, fixtures.web
+authority, ca_file, made, web = fixtures.authority, fixtures.ca_file, fixtures.made, fixtures.web
 
 WORKERS = 6
 KINDS = ["ok", "ok", "slow", "html", "404", "truncated", "hops/1", "reset", "same", "403"]
@@ -156,6 +157,10 @@ def test_documents_have_the_keys_that_the_page_of_formats_gives(document, listed
     }
     files = {"missing", "directory", "bad_shape", "unreadable", "encoder"}
     assert told == {status.value for status in Status} - files
+    cells = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    back = {cell[0].strip("`"): cell[-1] for cell in cells if len(cell) == 4 and cell[-1] != "no"}
+    assert back.keys() == {status.value for status in MAY_COME_BACK}
+    assert all(code is None or str(code) in back[status.value] for status, code in MAY_COME_BACK.items())
 
 
 def test_every_image_there_exits_0_and_the_report_is_for_people(verb, listed, flags, tmp_path):
@@ -212,6 +217,24 @@ def test_seed_groups_are_downloaded_from_their_file(verb, flags, web, tmp_path):
     rows = list(ShardFolder.open(tmp_path / "out").rows())
     assert {row.caption for row in rows} == {'"Growth of {Subject}"'}
     assert all(row.extra["caption_clean"] == "Growth of {Subject}" for row in rows)
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_seed_groups_without_addresses_are_told_by_their_form(there, suffix, refused, made, tmp_path):
+    """Whether the folders of images are beside the list or not."""
+    groups = [{"anonymous_caption": f"Growth of {{Subject}} {n}", "index_group": n} for n in range(2)]
+    text = json.dumps(groups) if suffix == "json" else "\n".join(map(json.dumps, groups))
+    listed = tmp_path / f"seed_group.{suffix}"
+    listed.write_text(text)
+    if there:
+        for number in range(2):
+            (tmp_path / f"group_{number}").mkdir()
+            (tmp_path / f"group_{number}" / "x.png").write_bytes(made.picture(number))
+    message = refused("download", listed, "-o", tmp_path / "out")
+    assert "form with index_group" in message
+    assert "image_urls" in message
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_shard_folder_is_a_source_of_images(verb, listed, flags, tmp_path):

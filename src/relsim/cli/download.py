@@ -97,7 +97,7 @@ def download(
         typer.Option(
             metavar="S",
             min=0,
-            help="Longest wait that a server may ask for (Retry-After); one that asks for more is given up.",
+            help="Longest wait that a server may ask for (Retry-After); one that asks for more gets no retries.",
             rich_help_panel=LIMITS_PANEL,
         ),
     ] = 60.0,
@@ -197,6 +197,7 @@ def download(
 def _rows(source: str, copy: Path | None) -> list[ManifestRow]:
     """The rows of the list; bad lines are told and passed over."""
     from relsim.data.catalog import load_named
+    from relsim.data.seed_groups import names_folders
     from relsim.errors import SourceError
 
     bad: list[BadLine] = []
@@ -205,6 +206,12 @@ def _rows(source: str, copy: Path | None) -> list[ManifestRow]:
         note(f"relsim: passed over {line}")
     if len(bad) > _SHOWN_BAD_LINES:
         note(f"relsim: passed over {len(bad) - _SHOWN_BAD_LINES:,} more lines")
+    if names_folders(rows, copy or source):
+        raise SourceError(
+            f"{source} holds seed groups in the form with index_group: it names folders of images and no addresses, so "
+            "there is nothing to download; take the form with image_urls (relsim download seed-groups), or use the "
+            "folders as they are (relsim data stats FOLDER, relsim embed FOLDER)"
+        )
     if not rows:
         raise SourceError(f"{source} has no rows, so there is nothing to download")
     return rows

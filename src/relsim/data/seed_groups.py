@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,20 @@ def read_seed_groups(
 def is_seed_group(entry: Mapping[str, Any]) -> bool:
     """Whether an object of a list looks like a seed group rather than a row of a manifest."""
     return CAPTION in entry or URLS in entry or INDEX in entry
+
+
+def names_folders(rows: Sequence[ManifestRow], path: str | os.PathLike[str]) -> bool:
+    """Whether the rows of a list are images of seed groups of which none has a URL.
+
+    Of a list without rows its file at `path`, if there is one, says whether it has such groups, whose folders are
+    elsewhere.
+    """
+    if rows:
+        return all(row.url_link is None and "group" in row.extra and "file" in row.extra for row in rows)
+    if not Path(path).is_file() or Path(path).suffix.lower() not in (".json", ".jsonl"):
+        return False
+    entries = [entry for _, entry in read_objects(Path(path), lambda _: None)]
+    return any(INDEX in entry and URLS not in entry for entry in entries)
 
 
 def _group(entry: dict[str, Any], place: int, folders: list[Path]) -> SeedGroup:
