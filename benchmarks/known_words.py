@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from relsim.captions.anonymity import check
 from relsim.encoders.base import Vectors
 from relsim.evaluation.statistics import Estimate, wilson
 from relsim.models.text_encoder import CaptionEncoder
@@ -75,5 +76,5 @@ def judge_captions(texts: Sequence[str], relations: Sequence[str]) -> Verdict:
 
 
 def names_an_object(text: str) -> bool:
-    """Whether a kind of object is named outside placeholders."""
-    return _KIND.search(re.sub(r"\{[^}]*\}", " ", text.lower())) is not None
+    """Whether the linter of captions finds a thing named outside placeholders; malformed ones are another matter."""
+    return any("placeholder" not in finding.kind for finding in check(text).findings)
