@@ -75,7 +75,7 @@ def test_hash_by_definition(golden_images):
 )
 def test_hash_of_one_colour(colour, value):
     """Every coefficient but the mean is 0, and so is the median."""
-    assert perceptual_hash(Image.new("RGB", (50, 40), colour)) == f"{value:016x}"
+    assert perceptual_hash(Image.new("RGB", (50, 40), colour)) == value
 
 
 def test_alike_images_differ_in_few_bits(golden_images):

@@ -20,7 +20,7 @@ from relsim.errors import RelsimError
 if TYPE_CHECKING:
     from relsim.demo.chapters import Chapter
 
-HELP = """Show on drawn pictures what relsim does, and write a report.
+HELP = """Show what relsim does, and write a report.
 
 The pictures' relations are known, so what is scored, captioned, found and measured can be checked. Every step is
 shown with its command. It takes about a minute, needs no network, and uses the checkpoints that come with relsim;

@@ -148,7 +148,7 @@ def download(
     ] = None,
     as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
 ) -> None:
-    """Download the images of a list; run again to go on where it stopped.
+    """Download the images of a list; run again to go on.
 
     Every row of the list gets a row with a status, a reason, the server's code and the time. Nothing is done twice:
     what is finished is kept, --retry tries chosen statuses again. Exits with 3 if some images could not be had.

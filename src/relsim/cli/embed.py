@@ -52,7 +52,7 @@ def embed(
     batch_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Size of a batch, in tokens.")] = 4096,
     as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
 ) -> None:
-    """Embed images into a table; run again to go on where it stopped.
+    """Embed images into a table; run again to go on.
 
     Images that are in the table are skipped, images that failed are tried again. Exits with 3 if some failed.
     """

@@ -26,7 +26,7 @@ def score(
     recipe: options.Recipe = None,
     as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
 ) -> None:
-    """Score two images; with more, print the matrix of all pairs.
+    """Score two images; of more, print the matrix.
 
     The score is the cosine of the two embeddings, from -1 to 1: higher is more alike in relation.
     """
