@@ -27,7 +27,7 @@ def command() -> list[str]:
     return [script] if script else [sys.executable, "-m", "relsim"]
 
 
-def fastest(arguments: list[str], runs: int = 30) -> float:
+def fastest(arguments: list[str], runs: int = 60) -> float:
     """Seconds of the fastest of several processes: whatever else the machine does can only add to them.
 
     Seven on a quiet machine, and up to `runs` as long as none has stayed within the limit.
