@@ -43,7 +43,7 @@ class Web:
 
     @property
     def asked(self):
-        with urllib.request.urlopen(f"{self.http}/asked") as answer:  # noqa: S310 - our own server
+        with urllib.request.urlopen(f"{self.http}/asked", timeout=30) as answer:  # noqa: S310 - our own server
             return Counter(json.load(answer))
 
 

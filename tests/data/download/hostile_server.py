@@ -239,9 +239,12 @@ class HostileServer:
     async def _endless(self, writer, path, query, target):
         """A body without a length that never ends."""
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + picture(1))
-        while True:
+        # A connection that TLS has closed takes everything at once and says nothing: others must get their turn.
+        while not writer.is_closing():
             writer.write(b"\0" * 65_536)
             await writer.drain()
+            await asyncio.sleep(0)
+        return False
 
     async def _drip(self, writer, path, query, target):
         """A byte now and then, forever."""
@@ -255,10 +258,11 @@ class HostileServer:
     async def _head_drip(self, writer, path, query, target):
         """A header that never ends."""
         writer.write(b"HTTP/1.1 200 OK\r\n")
-        while True:
+        while not writer.is_closing():
             writer.write(b"X-A: b\r\n")
             await writer.drain()
             await asyncio.sleep(0.1)
+        return False
 
     async def _silent(self, writer, path, query, target):
         await asyncio.sleep(60)
