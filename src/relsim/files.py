@@ -67,10 +67,10 @@ def flush(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock on a file, which is made where it is missing; the system takes it back however the process ends.
 
-    Nobody waits: raises `FileInUseError` if it is held. A system without flock is an `OSError` as well.
+    Raises `FileInUseError` if it is held, unless told to `wait`. A system without flock is an `OSError` as well.
     """
     try:
         import fcntl
@@ -79,7 +79,7 @@ def exclusive_lock(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise FileInUseError(error.errno, error.strerror, str(path)) from error
         yield

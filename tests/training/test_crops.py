@@ -272,6 +272,20 @@ def test_store_that_is_open_outlives_its_successor(tmp_path):
     assert [int(store.read([0]).max()) for store in stores] == [1, 2]
 
 
+def test_folders_share_a_file_of_which_one_has_the_first_squares(pictures, tmp_path):
+    store = CropStore.build(tmp_path / "all", pictures, CROP)
+    (tmp_path / "first").mkdir()
+    os.link(store.folder / store.pixel_file, tmp_path / "first" / store.pixel_file)
+    with CropWriter(tmp_path / "first", CROP) as writer:
+        first = writer.relabel(store, [CropRow(f"new {number}", ("a caption",)) for number in range(5)])
+        assert (len(first), first.stored, store.stored) == (5, 17, 17)
+        np.testing.assert_array_equal(first.read(range(5)), store.read(range(5)))
+        again = writer.relabel(first, [CropRow("one", ("a caption",))])
+        assert (len(again), again.stored) == (1, 17)
+        with pytest.raises(TrainingError, match="damaged"):
+            writer.relabel(store, [CropRow(f"new {number}", ("a caption",)) for number in range(18)])
+
+
 def test_unpublished_squares_leave_nothing(tmp_path):
     with CropWriter(tmp_path, SQUASH) as writer:
         writer.append(np.zeros((28, 28, 3), np.uint8), "a", ["x"])

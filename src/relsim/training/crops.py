@@ -2,8 +2,9 @@
 
 A folder of crops holds
 
-    crops.json              what it is: recipe, side, count, digests, and the names of the two files below
-    pixels-<token>.u8       squares of side * side * 3 bytes (row, column, RGB), one after the other
+    crops.json              what it is: recipe, side, counts, digests, and the names of the two files below
+    pixels-<token>.u8       squares of side * side * 3 bytes (row, column, RGB), one after the other; of the "stored"
+                            ones the first "squares" are this folder's, for folders may share a file
     index-<token>.jsonl     one line for each image in the order of its source: {"image_id", "captions"} and, where they
                             are known, "group", "relation" and "source". An image that could not be used has "status"
                             and "reason" beside them and no square; the n-th line without them belongs to square n.
@@ -30,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relsim.errors import TrainingError
-from relsim.files import TEMPORARY_PREFIX, flush, temporary_beside
+from relsim.files import TEMPORARY_PREFIX, exclusive_lock, flush, temporary_beside
 from relsim.models.pixels import Recipe
 from relsim.training.samples import Sample
 
@@ -84,16 +85,21 @@ class CropStore:
             lines = (folder / head["index"]).read_text(encoding="utf-8").splitlines()
             rows = [_row(json.loads(line)) for line in lines]
             count, side = sum(row.status is None for row in rows), Recipe.parse(head["recipe"]).side
-            size = (folder / head["pixels"]).stat().st_size
-            if side is None or count != head["squares"] or size != count * side * side * 3:
+            size, stored = (folder / head["pixels"]).stat().st_size, head.get("stored", head["squares"])
+            if side is None or not count == head["squares"] <= stored or size != stored * side * side * 3:
                 raise ValueError(f"{count:,} rows and {size:,} bytes do not fit together")  # noqa: TRY301 - as below
-            shape = (count, side, side, 3)
+            shape = (stored, side, side, 3)
             pixels = (
-                np.memmap(folder / head["pixels"], np.uint8, "r", shape=shape) if count else np.empty(shape, np.uint8)
+                np.memmap(folder / head["pixels"], np.uint8, "r", shape=shape) if stored else np.empty(shape, np.uint8)
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"the stored crops in {folder} are damaged ({error}); {_REMEDY}") from error
         return cls(folder, head, rows, pixels)
+
+    @property
+    def stored(self) -> int:
+        """Squares of the file of pixels, this folder's and whatever comes after them."""
+        return len(self._pixels)
 
     @classmethod
     def build(
@@ -166,7 +172,8 @@ class CropWriter:
         self._name = f"pixels-{secrets.token_hex(4)}.u8"
         with _storing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.folder / ".lock")
+            self._lock = contextlib.ExitStack()
+            self._lock.enter_context(exclusive_lock(self.folder / ".lock", wait=True))
             self._file: IO[bytes] | None = None
 
     def append(
@@ -207,8 +214,8 @@ class CropWriter:
         return CropStore.open(self.folder)
 
     def relabel(self, store: CropStore, rows: Sequence[CropRow]) -> CropStore:
-        """Put the squares of this folder's `store` under new rows, one for each of `store.index`, and open them."""
-        self._publish(store.pixel_file, rows, store.digest)
+        """Put the squares of this folder's `store` under new rows, one for each of the first, and open them."""
+        self._publish(store.pixel_file, rows, store.digest, stored=store.stored)
         return CropStore.open(self.folder)
 
     def close(self) -> None:
@@ -233,14 +240,16 @@ class CropWriter:
             self._file = (self.folder / self._name).open("xb")
         return self._file
 
-    def _publish(self, pixels: str, rows: Sequence[CropRow], digest: str | None) -> None:
+    def _publish(self, pixels: str, rows: Sequence[CropRow], digest: str | None, stored: int | None = None) -> None:
         """Write the index, then in one step the head that names it and the pixels; remove what it does not name."""
         index = self.folder / f"index-{secrets.token_hex(4)}.jsonl"
+        squares = sum(row.status is None for row in rows)
         head = {
             "schema": SCHEMA,
             "recipe": self.recipe.value,
             "side": self.side,
-            "squares": sum(row.status is None for row in rows),
+            "squares": squares,
+            "stored": squares if stored is None else stored,
             "skipped": dict(Counter(row.status for row in rows if row.status is not None).most_common()),
             "digest": digest,
             "pixels": pixels,
@@ -277,21 +286,6 @@ def read_head(folder: Path) -> dict[str, Any] | None:
 
 def _row(values: Mapping[str, Any]) -> CropRow:
     return CropRow(**{**values, "captions": tuple(values["captions"])})
-
-
-def _locked(path: Path) -> IO[bytes]:
-    """The file, held alone until it is closed."""
-    try:
-        import fcntl
-    except ImportError as error:
-        raise TrainingError("storing crops needs a system with flock (Linux, macOS); reading them does not") from error
-    lock = path.open("wb")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    except BaseException:
-        lock.close()
-        raise
-    return lock
 
 
 @contextlib.contextmanager
