@@ -2,11 +2,10 @@
 
     anonymous/     scenes, captioned by their relation without names            relsim-mini, the captioner
     descriptive/   the same scenes, captioned by what they show                 relsim-mini-attributes
-    sight/         the same scenes, captioned by relation or by names, by turns what the base learns to see
-    both/          the same scenes, captioned in both ways in one text          what the base learns to say
-    portraits/     large things in no relation, captioned by their names alone  relsim-mini-attributes, its first lesson
+    both/          the same scenes, captioned in both ways in one text,         what the base learns to say
+                   and after them portraits: large things in no relation
 
-Folders of scenes share one file of pixels. The last anonymous caption of each relation is kept out of all of them. What
+The folders share one file of pixels. The last anonymous caption of each relation is kept out of all of them. What
 a scene shows is said by whole descriptions and, as often, by the names of its main things alone: in a whole description
 ground and style tell pictures apart long before the kinds of things do.
 """
@@ -48,9 +47,9 @@ class Picture:
 
     @property
     def both(self) -> tuple[str, ...]:
-        """Texts that describe and, in the next sentence, state the relation without names."""
+        """Texts that state the relation without names and, in the next sentence, describe."""
         return tuple(
-            f"{self.descriptions[number % len(self.descriptions)]}. {text}"
+            f"{text}. {self.descriptions[number % len(self.descriptions)]}"
             for number, text in enumerate(self.anonymous)
         )
 
@@ -58,20 +57,16 @@ class Picture:
 def draw_pictures(folder: Path, *, relations: int, portraits: int, side: int, workers: int = 2) -> None:
     """Draw `relations` scenes of the training split and `portraits` of large objects into `folder`."""
     recipe = Recipe.parse(f"crop{side}")
-    with get_context("spawn").Pool(workers) as pool:
-        with CropWriter(folder / "portraits", recipe) as writer:
-            for picture in _drawn(pool, _portraits(portraits), side):
-                writer.append(picture.square, picture.image_id, picture.names, relation=picture.relation)
-            writer.publish()
-        rows: dict[str, list[CropRow]] = {"anonymous": [], "descriptive": [], "sight": []}
-        with CropWriter(folder / "both", recipe) as writer:
-            for picture in _drawn(pool, islice(scenes(Split.TRAIN, SEED), relations), side):
-                writer.append(picture.square, picture.image_id, picture.both, relation=picture.relation)
-                row = CropRow(picture.image_id, picture.anonymous, picture.relation, picture.relation)
-                rows["anonymous"].append(row)
-                rows["descriptive"].append(replace(row, captions=(picture.descriptions[0], *picture.names), group=None))
-                rows["sight"].append(replace(row, captions=(*picture.anonymous, *picture.names)))
-            store = writer.publish()
+    rows: dict[str, list[CropRow]] = {"anonymous": [], "descriptive": []}
+    with get_context("spawn").Pool(workers) as pool, CropWriter(folder / "both", recipe) as writer:
+        for picture in _drawn(pool, islice(scenes(Split.TRAIN, SEED), relations), side):
+            writer.append(picture.square, picture.image_id, picture.both, relation=picture.relation)
+            row = CropRow(picture.image_id, picture.anonymous, picture.relation, picture.relation)
+            rows["anonymous"].append(row)
+            rows["descriptive"].append(replace(row, captions=(picture.descriptions[0], *picture.names), group=None))
+        for picture in _drawn(pool, _portraits(portraits), side):
+            writer.append(picture.square, picture.image_id, picture.both, relation=picture.relation)
+        store = writer.publish()
     for name, labelled in rows.items():
         with CropWriter(folder / name, recipe) as writer:
             os.link(store.folder / store.pixel_file, folder / name / store.pixel_file)
