@@ -18,7 +18,7 @@ from relsim.data.identity import printable
 from relsim.data.images import decode_image, read_bytes
 from relsim.data.records import Failure, ImageRecord, Status
 from relsim.data.seed_groups import SeedGroup
-from relsim.data.sources import list_images
+from relsim.data.seed_images import SeedImages
 from relsim.endpoint.client import Endpoint
 from relsim.endpoint.messages import MAX_SIDE, Message, Picture
 from relsim.endpoint.replies import Reply, ReplyStatus
@@ -78,11 +78,10 @@ def caption_groups(
 ) -> Iterator[tuple[int, GroupCaption]]:
     """One outcome for each group, with its place in `groups`, as they come.
 
-    Images that a group names by URL are looked for in `image_folder`, which may be a shard folder, as
-    `group_<index>/<id>` with any image suffix, else by their id anywhere below. They are scaled to `max_side` pixels at
-    most. Raises `SourceError` for a folder without images, and `EndpointError`.
+    Images that a group names by URL are looked for in `image_folder` (see `relsim.data.seed_images`). They are scaled
+    to `max_side` pixels at most. Raises `SourceError` for a folder without images, and `EndpointError`.
     """
-    found = _found_below(image_folder)
+    found = SeedImages(image_folder)
     sent: dict[int, _Sent] = {}
     asked: list[int] = []
     waiting: list[tuple[int, GroupCaption]] = []
@@ -113,14 +112,14 @@ class _Sent:
         return _Sent((), self.images, self.failures)
 
 
-def _question(group: SeedGroup, found: dict[str, str], endpoint: Endpoint, prompt: str, max_side: int) -> _Sent:
+def _question(group: SeedGroup, found: SeedImages, endpoint: Endpoint, prompt: str, max_side: int) -> _Sent:
     """The message about a group, with the images that can be read.
 
     An image that can be read and not decoded is found out only where no answer is kept: decoding is most of the work.
     """
     pictures: list[tuple[ImageRecord, Picture]] = []
     failures: list[Failure] = []
-    for record in _records(group, found):
+    for record in found.records(group):
         try:
             pictures.append((record, Picture(read_bytes(record.source), max_side)))
         except ImageError as error:
@@ -139,28 +138,6 @@ def _question(group: SeedGroup, found: dict[str, str], endpoint: Endpoint, promp
 
 def _message(pictures: Sequence[tuple[ImageRecord, Picture]], prompt: str) -> tuple[Message, ...]:
     return (Message("user", (*(picture for _, picture in pictures), prompt)),)
-
-
-def _found_below(folder: str | Path | None) -> dict[str, str]:
-    """Sources of the images below a folder, by `<folder name>/<stem>` and by stem; of several the first."""
-    found: dict[str, str] = {}
-    if folder is None:
-        return found
-    for record in list_images([folder]):
-        *above, name = record.image_id.split("/")
-        stem = name.rpartition(".")[0] or name
-        if above:
-            found.setdefault(f"{above[-1]}/{stem}", record.source)
-        found.setdefault(stem, record.source)
-    return found
-
-
-def _records(group: SeedGroup, found: dict[str, str]) -> Iterator[ImageRecord]:
-    """The images of a group; one that is nowhere has the path at which it was expected."""
-    for image in group.images:
-        expected = group.file_of(image)
-        own = found.get(expected.rpartition(".")[0]) or found.get(image.image_hash)
-        yield ImageRecord(image.image_hash, str(image.path) if image.path is not None else own or expected)
 
 
 def _outcome(group: SeedGroup, sent: _Sent, reply: Reply | None) -> GroupCaption:

@@ -40,7 +40,7 @@ def read_list(
         raise SourceError(f"{printable(str(path))} is not a list of images; name a file that ends in {_or(SUFFIXES)}")
     if suffix == ".parquet":
         rows = _of_table(path, on_bad_line)
-    elif _holds_groups(path):
+    elif holds_groups(path):
         rows = [row for group in read_seed_groups(path, on_bad_line=on_bad_line) for row in group.rows()]
     elif suffix == ".jsonl":
         rows = read_manifest(path, on_bad_line=on_bad_line)
@@ -49,7 +49,7 @@ def read_list(
     return [cleaned(row) for row in rows]
 
 
-def _holds_groups(path: Path) -> bool:
+def holds_groups(path: Path) -> bool:
     """Whether the first object of the file is a seed group; the first one that is whole decides."""
     if path.suffix.lower() == ".json":
         first = next((entry for _, entry in read_objects(path, lambda _: None)), {})
