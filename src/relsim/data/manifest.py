@@ -101,7 +101,7 @@ def write_manifest(path: str | os.PathLike[str], rows: Iterable[ManifestRow]) ->
         with temporary_beside(target) as temporary:
             with temporary.open("xb") as file:
                 for count, row in enumerate(rows, start=1):
-                    file.write(_line(row, count))
+                    file.write(row_line(row, count))
             flush(temporary)
             temporary.replace(target)
             flush(target.parent)
@@ -129,7 +129,8 @@ def _parse(line: bytes) -> ManifestRow:
     return parse_row(value)
 
 
-def _line(row: ManifestRow, number: int) -> bytes:
+def row_line(row: ManifestRow, number: int) -> bytes:
+    """The row as a line of a manifest; `number` is for the message of the SourceError that a bad row raises."""
     try:
         _check(row)
         try:
