@@ -10,27 +10,17 @@ from typing import Any
 import torch
 from PIL import Image
 
-from relsim.captions.checkpoint import (
-    merge_adapter,
-    read_captioner,
-    stop_tokens,
-    tokenizer_folder,
-)
+from relsim.captions.answering import load_answering
+from relsim.captions.checkpoint import read_captioner, stop_tokens
 from relsim.data.images import preprocess_image
 from relsim.encoders.stream import cut_by_cost
-from relsim.errors import CheckpointError
 from relsim.fingerprint import Fingerprint
-from relsim.models.base import check_pixels, digest_base, find_base, load_base, place, read_pixels
-from relsim.models.checkpoint import ADAPTER_TENSORS, parse_recipe
-from relsim.models.devices import choose_device, choose_dtype
-from relsim.models.digest import digest_files
 from relsim.models.embedded import embedded_name
 from relsim.models.embedded.photographs import PhotographWatch
 from relsim.models.generation import TOP_K, AnswerDecoder, Sampling
 from relsim.models.hub import resolve_folder
 from relsim.models.lanes import split_in_lanes
 from relsim.models.pixels import Patches, PixelConfig, Recipe, cut
-from relsim.models.prompt import Prompt, load_tokenizer, read_question
 
 BUDGET = 16_384
 """Prompt tokens of one batch: 41 pictures under squash448. Answers come on top."""
@@ -82,40 +72,30 @@ class Captioner:
 
         `recipe` and `prompt` override those stored with it. Raises `CheckpointError` or `DeviceError`.
         """
-        target = choose_device(device)
-        precision = choose_dtype(target, dtype)
         folder = resolve_folder(checkpoint_dir, cache_dir=cache_dir, revision=revision)
-        files = read_captioner(folder)
-        if base_model is not None and not files.adapter:
-            raise CheckpointError(f"{folder} holds a whole model of its own; leave base_model (--base-model) away")
-        base = find_base(files.base_model, folder, base_model, cache_dir) if files.adapter else folder
-        chosen = files.recipe if recipe is None else parse_recipe(recipe, source="the call")
-        words = tokenizer_folder(folder, base)
-        question, tokenizer = read_question(words, prompt or files.prompt), load_tokenizer(words)
-        pixels = read_pixels(folder, base)
-        network, _ = load_base(base, precision, head=True)
-        merge_adapter(network, files)
-        network = place(network, target, precision)
-        check_pixels(network.config, pixels)
-        _check_vocabulary(network, question, folder)
-        options = network.generation_config
+        found = load_answering(
+            folder,
+            read_captioner(folder),
+            base_model=base_model,
+            cache_dir=cache_dir,
+            device=device,
+            dtype=dtype,
+            recipe=recipe,
+            prompt=prompt,
+        )
+        network, options = found.network, found.network.generation_config
         decoder = AnswerDecoder(
             network,
-            pixels,
-            question,
-            stop_tokens(network, tokenizer, base),
+            found.pixels,
+            found.question,
+            stop_tokens(network, found.tokenizer, found.base),
             repetition_penalty=options.repetition_penalty or 1.0,
             top_k=TOP_K if options.top_k is None else options.top_k,
         )
-        facts = {
-            "captioner": f"{digest_base(base)}+{digest_files(folder, ADAPTER_TENSORS)}",
-            "prompt": question.text,
-            "recipe": chosen.value,
-            "precision": str(precision).removeprefix("torch."),
-        }
+        fingerprint = Fingerprint.of({"captioner": found.weights, **found.facts})
         embedded = embedded_name(folder)
         watch = PhotographWatch(embedded) if embedded else None
-        return cls(decoder, tokenizer, pixels, chosen, fingerprint=Fingerprint.of(facts), watch=watch)
+        return cls(decoder, found.tokenizer, found.pixels, found.recipe, fingerprint=fingerprint, watch=watch)
 
     def caption(
         self,
@@ -161,12 +141,3 @@ class Captioner:
     def _text(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
-
-
-def _check_vocabulary(network: Any, prompt: Prompt, folder: Path) -> None:
-    rows, needed = len(network.get_input_embeddings().weight), max(prompt.ids(1))
-    if needed >= rows:
-        raise CheckpointError(
-            f"the prompt of {folder} needs row {needed} of the base model's embedding table, which has {rows}; "
-            "is it the right base model?"
-        )
