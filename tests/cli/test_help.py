@@ -9,6 +9,7 @@ import pytest
 import typer
 
 import relsim
+import relsim.cli.verbs
 from relsim.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +45,34 @@ def test_nothing_is_without_help():
     assert all(command.help for command in VERBS.values())
     params = [param for command in (GROUP, *VERBS.values()) for param in command.params]
     assert [param.name for param in params if not param.help] == []
+
+
+def test_lists_say_what_the_verbs_themselves_say():
+    """Lists are made without loading the verbs; the first sentence of a verb's help is the text in the list."""
+
+    def told(entries, commands):
+        for name, entry in entries.items():
+            yield name, entry.help, commands[name].help.partition("\n\n")[0].replace("\n", " ")
+            yield from told(getattr(entry, "below", {}), getattr(commands[name], "commands", {}))
+
+    listed = [row for part in relsim.cli.verbs.VERBS.values() for row in told(part, GROUP.commands)]
+    assert len(listed) == len(VERBS)
+    assert [(name, short, whole) for name, short, whole in listed if not whole.startswith(short)] == []
+
+
+def test_a_list_loads_no_verb():
+    code = (
+        "import sys; sys.argv[1:] = ['--help']; from relsim.cli.main import main\n"
+        "try: main()\nfinally: print(sorted(sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "'relsim.cli.verbs'" in shown
+    assert "'relsim.cli.score'" not in shown
+
+
+def test_no_verb_can_be_taken_away():
+    with pytest.raises(TypeError, match="score"):
+        del GROUP.commands["score"]
 
 
 def test_the_group_lists_every_verb(verb):

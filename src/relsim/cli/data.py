@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from relsim.data.curation.statistics import Spread, Statistics
     from relsim.data.manifest import BadLine
 
-HELP = "Collections of images: published ones and yours."
 EXIT_FAULTS = 1
 _SHOWN = 10
 _SHOWN_BAD_LINES = 5

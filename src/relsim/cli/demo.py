@@ -20,13 +20,6 @@ from relsim.errors import RelsimError
 if TYPE_CHECKING:
     from relsim.demo.chapters import Chapter
 
-HELP = """Show what relsim does, and write a report.
-
-The pictures' relations are known, so what is scored, captioned, found and measured can be checked. Every step is
-shown with its command. It takes about a minute, needs no network, and uses the checkpoints that come with relsim;
---checkpoint and its like belong to --images.
-"""
-
 FOLDER = "relsim-demo"
 _SENTENCE = "{Objects} arranged in a ring around an empty {Center}"
 _SHOWN = 5
@@ -55,7 +48,12 @@ def demo(
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
 ) -> None:
-    """Draw a world, score, caption, embed, search and measure, showing each command, and write a report."""
+    """Show what relsim does, and write a report.
+
+    The pictures' relations are known, so what is scored, captioned, found and measured can be checked. Every step is
+    shown with its command. It takes about a minute, needs no network, and uses the checkpoints that come with relsim;
+    --checkpoint and its like belong to --images.
+    """
     if context.invoked_subcommand is not None:
         return
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from relsim.training.config import TrainingConfig
     from relsim.training.loop import Outcome
 
-CONTEXT = {"token_normalize_func": lambda name: name.replace("_", "-")}
-"""For the command: the published scripts spell their flags with underscores."""
-
 _TASKS = {"metric": "metric", "captioner": "caption"}
 _PUBLISHED_OUT = "ckpt"
 _PUBLISHED_BASE = "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -34,11 +31,24 @@ def train(
     ],
     manifests: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[MANIFESTS]", help="Manifests (.jsonl) or shard folders, beside --json-files."),
+        typer.Argument(
+            metavar="[MANIFESTS]",
+            help="Manifests (.jsonl), lists of seed groups or shard folders, beside --json-files.",
+        ),
     ] = None,
     json_files: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Manifests (.jsonl) or shard folders.", rich_help_panel=_DATA),
+        typer.Option(
+            "--json-files",
+            "--train-json",
+            metavar="FILE",
+            help="Manifests (.jsonl), lists of seed groups, or shard folders.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    test_json: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The same, to evaluate on; nothing else is held out.", rich_help_panel=_DATA),
     ] = None,
     image_folder: Annotated[
         Path | None,
@@ -60,7 +70,9 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(
-            metavar="YAML", help="Settings of a run (docs/formats.md); flags count for more.", rich_help_panel=_RUN
+            metavar="YAML",
+            help="Settings of a run, or the published captioner's config.yaml; flags count for more.",
+            rich_help_panel=_RUN,
         ),
     ] = None,
     settings: Annotated[
@@ -131,6 +143,7 @@ def train(
     flags: dict[str, Any] = {
         "run.out": _folder(out, run_name),
         "data.manifests": [str(path) for path in [*(json_files or []), *(manifests or [])]] or None,
+        "data.eval_manifest": test_json and str(test_json),
         "data.image_folder": image_folder and str(image_folder),
         "data.crops": crops and str(crops),
         "run.epochs": num_epochs,
@@ -167,6 +180,8 @@ def _configuration(task: str, path: Path | None, flags: Mapping[str, Any], setti
     given = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     if flags["run.epochs"] is not None:
         given.append("run.steps=null")  # a file that counts in steps gives way
+    if flags["data.eval_manifest"] is not None:
+        given.append("data.eval_fraction=0")  # and so does a file that holds out a share
     base = os.environ.get("RELSIM_BASE_MODEL") or _PUBLISHED_BASE
     defaults = [f"objective.task={task}", f"model.base={json.dumps(base)}"]
     config = TrainingConfig.from_yaml(path, [*given, *settings], defaults=defaults)
