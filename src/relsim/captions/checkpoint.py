@@ -28,6 +28,8 @@ from relsim.models.pixels import Recipe
 from relsim.models.prompt import CAPTION_PROMPT
 
 PUBLISHED_CAPTIONER = "thaoshibe/relsim-anonymous-caption-qwen25vl-lora"
+FILTER_KIND = "filter"
+"""`kind` in the relsim.json of a filter."""
 
 _HEAD = "base_model.model.lm_head.weight"
 
@@ -49,14 +51,29 @@ class CaptionerFiles:
 
 
 def read_captioner(folder: Path) -> CaptionerFiles:
-    """Read and check a folder. A checkpoint of the metric, which answers nothing, is refused by `CheckpointError`."""
-    path, stored = folder / METADATA, read_metadata(folder)
+    """Read and check a folder. `CheckpointError` refuses the metric's checkpoints and filters, which write nothing."""
+    stored = read_metadata(folder)
     if "caption_prompt" not in stored and any((folder / name).exists() for name in (PROJECTION, PUBLISHED_PROJECTION)):
         raise CheckpointError(
             f"{folder} is a checkpoint of the metric and writes no captions; the published captioner is "
             f"{PUBLISHED_CAPTIONER}"
         )
-    prompt = stored.get("caption_prompt", CAPTION_PROMPT)
+    if is_filter(stored):
+        raise CheckpointError(
+            f"{folder} is a filter and writes no captions (relsim filter reads it); the published captioner is "
+            f"{PUBLISHED_CAPTIONER}"
+        )
+    return read_files(folder, stored, default_prompt=CAPTION_PROMPT)
+
+
+def is_filter(stored: Mapping[str, Any]) -> bool:
+    """Whether the content of a relsim.json says that its folder holds a filter."""
+    return stored.get("kind") == FILTER_KIND or stored.get("task") == "yes_no"
+
+
+def read_files(folder: Path, stored: Mapping[str, Any], *, default_prompt: str) -> CaptionerFiles:
+    """What a folder holds whose relsim.json is `stored`, whatever it answers. Raises `CheckpointError`."""
+    path, prompt = folder / METADATA, stored.get("caption_prompt", default_prompt)
     if not isinstance(prompt, str) or not prompt:
         raise CheckpointError(f"{path} has caption_prompt {prompt!r}; it must be the text of the prompt")
     recipe = parse_recipe(stored.get("recipe", Recipe.SQUASH448.value), source=str(path))

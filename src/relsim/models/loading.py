@@ -88,7 +88,7 @@ def load_query_vlm(
     backbone = place(backbone, target, precision)
     _check_sizes(backbone, checkpoint, prompt, folder)
     check_pixels(backbone.config, pixels)
-    forward = _choose_forward(backbone, architecture, pixels, prompt, engine)
+    forward = choose_forward(backbone, architecture, pixels, prompt, engine)
     weights = f"{digest_base(base)}+{_digest_checkpoint(checkpoint, folder)}"
     embedded = embedded_name(folder)
     watch = PhotographWatch(embedded) if embedded else None
@@ -103,9 +103,10 @@ def _with_recipe(checkpoint: Checkpoint, recipe: str) -> Checkpoint:
     return replace(checkpoint, recipe=chosen)
 
 
-def _choose_forward(
-    backbone: Any, architecture: Architecture, pixels: PixelConfig, prompt: Prompt, engine: Engine | None
+def choose_forward(
+    backbone: Any, architecture: Architecture, pixels: PixelConfig, prompt: Prompt, engine: Engine | None = None
 ) -> Forward:
+    """The engine of that name over a placed network without its head, else the fastest that can run it."""
     if engine not in (None, "packed", "plain"):
         raise CheckpointError(f"there is no engine {engine!r}; known are packed and plain")
     packs = architecture.packs and PackedQwen25VL.supports(backbone.config)

@@ -29,6 +29,8 @@ CAPTION_PROMPT = (
     "Important: Only output the anonymous caption. Do not provide any explanations or additional text.\n"
 )
 """What the published captioner is asked, in training and after it, the line break at the end included."""
+FILTER_PROMPT = "Is this image visually interesting?\nAnswer with one word, Yes or No.\n"
+"""What a filter is asked unless it was trained with another question. That of the published one is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,14 @@ def read_question(folder: Path, question: str) -> Prompt:
     if prompt is None:
         raise CheckpointError(f"the tokenizer in {folder} does not know {IMAGE_TOKEN} as one token")
     return prompt
+
+
+def yes_no_tokens(tokenizer: Any, folder: Path) -> tuple[int, int]:
+    """The tokens that the answers Yes and No begin with. Raises `CheckpointError` where that is one token."""
+    yes, no = (int(ids[0]) for ids in tokenizer(["Yes", "No"], add_special_tokens=False)["input_ids"])
+    if yes == no:
+        raise CheckpointError(f"the tokenizer in {folder} begins Yes and No with one token; they cannot compete")
+    return yes, no
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
 from relsim.errors import TrainingError
+from relsim.models.prompt import yes_no_tokens
 from relsim.training.config import TrainingConfig
 from relsim.training.feed import Batch, CaptionTable, Data
 from relsim.training.network import TrainingNetwork
@@ -84,11 +85,7 @@ class YesNoTask(BaseTask):
         super().__init__(config, network, data, processes)
         self._labels = _labels(self._table)
         self._held_out_labels = None if self._held_out is None else _labels(self._held_out)
-        self._words = [int(ids[0]) for ids in _answers_of(network).encode(["Yes", "No"])]
-        if self._words[0] == self._words[1]:
-            raise TrainingError(
-                f"the tokenizer of {network.base} begins Yes and No with one token; they cannot compete"
-            )
+        self._words = yes_no_tokens(_answers_of(network).tokenizer, network.processor)
 
     def learn(self, batch: Batch, backward: Backward) -> Tensor:
         """See `Task`."""
