@@ -57,10 +57,14 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
         "score": Verb("score:score", "Score two images; of more, print the matrix."),
         "embed": Verb("embed:embed", "Embed images into a table; run again to go on."),
         "search": Verb("search:search", "Find the images of a table that are most alike to a query."),
+        "serve": Verb(
+            "serve:serve", "Open a page to look at a collection: search by picture or sentence, on one axis or two."
+        ),
     },
     "Captions": {
         "caption": Verb("caption:caption", "Write an anonymous caption for each image."),
         "caption groups": Verb("caption_groups:caption_groups", "Ask a vision-language model for one caption a group."),
+        "filter": Verb("filter:filter_", "Keep the interesting images."),
     },
     "Data": {
         "download": Verb("download:download", "Download the images of a list; run again to go on."),
