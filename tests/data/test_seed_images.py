@@ -1,4 +1,4 @@
-"""Where the images of seed groups are found: index folders, the folder of a download, shards, the published data set."""
+"""Where the images of seed groups are found: index folders, a download, shards, the published data set."""
 
 import json
 

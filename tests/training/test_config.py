@@ -60,7 +60,7 @@ def test_file_and_back(written):
 
 def test_saved_text_is_plain_yaml_with_every_setting():
     saved = yaml.safe_load(made().to_yaml())
-    assert list(saved) == ["run", "model", "objective", "optimizer", "data"]
+    assert list(saved) == ["run", "model", "objective", "optimizer", "data", "samples"]
     assert saved["optimizer"]["weight_decay"] == 0.01
     assert "prompt: |" in made().to_yaml()
 

@@ -17,9 +17,9 @@ _NAME = re.compile(r"step-(\d+)")
 
 
 class Checkpoints:
-    """Keeps the newest `keep` checkpoints, and what `last` and `best` point to."""
+    """Keeps the newest `keep` checkpoints (None: all), and what `last` and `best` point to."""
 
-    def __init__(self, out: Path, *, keep: int) -> None:
+    def __init__(self, out: Path, *, keep: int | None) -> None:
         self._out = out
         self._keep = keep
         self._written: set[int] = set()
@@ -57,13 +57,13 @@ class Checkpoints:
         self._link("best", step)
 
     def tidy(self, state: Path) -> None:
-        """Remove states before `state`, and checkpoints that are neither new, last nor best."""
+        """Remove states before `state`, and checkpoints that are neither new, last nor best (if `keep` is a number)."""
         for path in saved_states(self._out):
             if path.name < state.name:
                 path.unlink(missing_ok=True)
         linked = {link.resolve() for link in (self._out / "last", self._out / "best") if link.is_symlink()}
         numbered = sorted((int(match[1]), path) for path, match in self._numbered())
-        for _, path in numbered[: -self._keep]:
+        for _, path in numbered[: -self._keep] if self._keep is not None else []:
             if path.resolve() not in linked:
                 _remove(path)
 

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from relsim.errors import TrainingError
 from relsim.models.pixels import Recipe
 from relsim.models.prompt import CAPTION_PROMPT
+from relsim.training.published_config import translated
 from relsim.training.settings_text import explain, merged, parse_yaml, to_yaml, with_overrides
 
 TASK_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -44,6 +45,7 @@ TASK_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+GroupName = Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
 
 
 class _Section(BaseModel):
@@ -61,8 +63,9 @@ class RunSection(_Section):
     log_every: Positive = 10
     save_every: Positive = 500
     eval_every: Positive | None = None  # None: at every save
-    keep: Positive = 2  # numbered checkpoints that stay on the disk, the best and the last apart
+    keep: Positive | None = 2  # numbered checkpoints that stay on the disk, the best and the last apart; None: all
     trackers: tuple[Literal["wandb", "trackio", "tensorboard"], ...] = ()
+    project: Annotated[str, Field(min_length=1)] = "relsim"  # what the run belongs to, as trackers have it
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: bf16 on CUDA, fp32 on a CPU
     best_metric: str | None = None  # None: the task's own (mrr of the metric, token_loss of an answering task)
     threads: Positive | None = None
@@ -143,7 +146,8 @@ class DataSection(_Section):
     """Where pictures and captions come from: manifests, or a folder of stored crops (see `relsim.training.crops`).
 
     With both, `crops` is where the pictures of the manifests are stored; its default is `crops` in `run.out`. Without
-    manifests it is read as it is. What is held out is a fraction of the images, or data of its own. `keep_tokens`
+    manifests it is read as it is. What is held out is a fraction of the images or of their groups (`hold_out`; None:
+    of groups for captions, else of images), groups by name, or data of its own. `keep_tokens`
     stores what a frozen vision tower makes of each picture (see `tokens.py`); auto does so where pictures come again
     and the disk has room, up to `keep_tokens_limit` bytes.
     """
@@ -152,12 +156,29 @@ class DataSection(_Section):
     image_folder: Path | None = None
     crops: Path | None = None
     eval_fraction: Fraction = 0.0
+    hold_out: Literal["images", "groups"] | None = None
+    held_out_groups: tuple[GroupName, ...] | None = None
     eval_manifest: Path | None = None
+    eval_image_folder: Path | None = None  # None: image_folder
     eval_crops: Path | None = None
     max_unreadable: Annotated[float, Field(ge=0, le=1)] = 0.05
     workers: Positive | None = None
     keep_tokens: Literal["auto", "never", "always"] = "auto"
     keep_tokens_limit: Annotated[int, Field(ge=0)] = 20_000_000_000
+
+
+class SamplesSection(_Section):
+    """Captions that a captioner in training writes about a few pictures, which stay the same for the whole run.
+
+    They are written every so many steps and after the last one, greedily and drawn (see `caption_samples.py`).
+    """
+
+    every: Positive | None = None  # None: never
+    held_out: Annotated[int, Field(ge=0)] = 4
+    trained: Annotated[int, Field(ge=0)] = 2
+    max_new_tokens: Positive = 128
+    temperature: Annotated[float, Field(gt=0)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
 
 
 class TrainingConfig(_Section):
@@ -168,6 +189,7 @@ class TrainingConfig(_Section):
     objective: ObjectiveSection = ObjectiveSection()
     optimizer: OptimizerSection
     data: DataSection
+    samples: SamplesSection = SamplesSection()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, source: str = "the configuration") -> TrainingConfig:
@@ -183,10 +205,10 @@ class TrainingConfig(_Section):
     ) -> TrainingConfig:
         """Read a file, if one is named, and put `section.key=value` texts over it (or, `defaults`, under it).
 
-        Raises `TrainingError`.
+        The file may be the published captioner's (see `published_config.py`). Raises `TrainingError`.
         """
-        values = merged(with_overrides({}, defaults), {} if path is None else parse_yaml(path))
         source = "the configuration" if path is None else str(path)
+        values = merged(with_overrides({}, defaults), {} if path is None else translated(parse_yaml(path), source))
         return cls.from_dict(with_overrides(values, overrides), source=source)
 
     def to_yaml(self) -> str:
@@ -216,13 +238,21 @@ class TrainingConfig(_Section):
             raise ValueError("exactly one of run.steps and run.epochs must be set, the other left out or null")
         if not data.manifests and data.crops is None:
             raise ValueError("data.manifests or data.crops must be set, or there is nothing to learn from")
-        if data.eval_fraction > 0 and (data.eval_manifest is not None or data.eval_crops is not None):
-            raise ValueError("data.eval_fraction and data of its own to evaluate on exclude each other; keep one")
+        if data.eval_manifest is not None or data.eval_crops is not None:
+            if data.eval_fraction > 0 or data.held_out_groups:
+                name = "data.eval_fraction" if data.eval_fraction > 0 else "data.held_out_groups"
+                raise ValueError(f"{name} and data of its own to evaluate on exclude each other; keep one")
+        elif data.eval_image_folder is not None:
+            raise ValueError("data.eval_image_folder needs data.eval_manifest")
+        if data.held_out_groups and data.hold_out == "images":
+            raise ValueError("data.held_out_groups needs data.hold_out groups")
         idle = _set_for_the_metric(self)
         if idle and self.objective.task != "metric":
             raise ValueError(
                 f"{', '.join(idle)} cannot be set with objective.task {self.objective.task}, only with metric"
             )
+        if self.samples.every is not None and self.objective.task != "caption":
+            raise ValueError(f"samples.every is for objective.task caption; {self.objective.task} writes no captions")
         if model.vision_tuned and model.tune != "all":
             raise ValueError("model.vision_tuned needs model.tune all")
         return self

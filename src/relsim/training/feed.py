@@ -7,6 +7,7 @@ memory of two micro-batches.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from relsim.training.crop_build import build_crops
 from relsim.training.crops import CropStore
 from relsim.training.samples import Order, Rows, hold_out, read_samples, share
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -84,11 +86,26 @@ def open_data(config: TrainingConfig) -> Data:
     data, recipe = config.data, Recipe.parse(config.model.recipe)
     store = _store(data, data.manifests, data.crops, config.run.out / "crops", recipe)
     if data.eval_manifest is not None or data.eval_crops is not None:
+        if data.eval_image_folder is not None:
+            data = data.model_copy(update={"image_folder": data.eval_image_folder})
         manifests = () if data.eval_manifest is None else (data.eval_manifest,)
         other = _store(data, manifests, data.eval_crops, config.run.out / "eval_crops", recipe)
+        _tell_shared(store, other)
         return Data(Part(store, np.arange(len(store))), Part(other, np.arange(len(other))))
-    train, held_out = hold_out(store.image_ids, data.eval_fraction)
+    named = data.held_out_groups or ()
+    by_group = data.hold_out == "groups" or bool(named)
+    if data.hold_out is None:
+        by_group |= config.objective.task == "caption"
+    groups = store.groups if by_group else None
+    train, held_out = hold_out(store.image_ids, data.eval_fraction, groups=groups, named=named)
     return Data(Part(store, train), Part(store, held_out) if len(held_out) else None)
+
+
+def _tell_shared(store: CropStore, other: CropStore) -> None:
+    """Log how many of the pictures to evaluate on are trained on: figures of those say nothing about new ones."""
+    trained = {row.source for row in store.rows} - {None}
+    if shared := sum(row.source in trained for row in other.rows):
+        _log.warning("%d of the %d pictures to evaluate on are trained on as well", shared, len(other))
 
 
 def _store(

@@ -4,6 +4,7 @@ A run's folder (`run.out`) holds
 
     config.yaml                   the settings, defaults included
     train.jsonl                   the record (see `tracking.py`)
+    samples.jsonl, samples.html   captions written on the way, where they are wished (see `caption_samples.py`)
     processor/                    processor files with the query token, where the base has none
     checkpoints/step-<step>/      what can be loaded, with a model card
     last, best                    links to two of them; best by `run.best_metric`
@@ -24,15 +25,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relsim.errors import MissingExtraError, TrainingError
+from relsim.errors import TrainingError
 from relsim.files import temporary_beside
 from relsim.models.hub import resolve_folder
+from relsim.training.caption_check import CaptionLeaks
+from relsim.training.caption_samples import CaptionSamples
 from relsim.training.config import OptimizerSection, TrainingConfig
 from relsim.training.feed import Batch, Data, Feed, open_data
 from relsim.training.flat import FlatParameters
 from relsim.training.muon import Muon
 from relsim.training.network import TrainingNetwork
-from relsim.training.processes import Processes
+from relsim.training.processes import Processes, open_accelerator
 from relsim.training.prompts import prepare_processor
 from relsim.training.saver import Progress, Saver
 from relsim.training.schedule import rate
@@ -68,7 +71,7 @@ def train(config: TrainingConfig, *, resume: bool = False, watcher: Watcher | No
     check_trackers(config.run.trackers)
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
-    accelerator, precision = _accelerator(config)
+    accelerator, precision = open_accelerator(config)
     processes = Processes(accelerator)
     out = config.run.out
     states = saved_states(out)
@@ -88,26 +91,6 @@ def train(config: TrainingConfig, *, resume: bool = False, watcher: Watcher | No
         data, processor = open_data(config), _processor(config, write=False)
     network = TrainingNetwork(config, device=processes.device, precision=precision, processor=processor)
     return _Run(config, accelerator, data, network, watcher).go(state)
-
-
-def _accelerator(config: TrainingConfig) -> tuple[Any, str]:
-    try:
-        from accelerate import Accelerator  # type: ignore[import-untyped]  # it ships no types
-    except ImportError as error:
-        raise MissingExtraError("accelerate", "train", "training") from error
-    cuda = torch.cuda.is_available()
-    precision = config.run.precision
-    if precision == "auto":
-        precision = "bf16" if cuda else "fp32"
-    if precision == "fp16" and not cuda:
-        raise TrainingError("run.precision fp16 is for CUDA; on a CPU take fp32 or bf16")
-    accelerator = Accelerator(
-        mixed_precision="fp16" if precision == "fp16" else "no",
-        log_with=list(config.run.trackers) or None,
-        project_dir=str(config.run.out),
-        cpu=not cuda,
-    )
-    return accelerator, precision
 
 
 def _optimizers(settings: OptimizerSection, flat: FlatParameters, *, fused: bool) -> list[torch.optim.Optimizer]:
@@ -164,6 +147,11 @@ class _Run:
         self._flat = network.flat
         self._optimizers = _optimizers(settings, self._flat, fused=processes.device.type in ("cpu", "cuda"))
         self._scaler = accelerator.scaler
+        self._leaks = (
+            CaptionLeaks.of(text for texts in data.train.captions for text in texts)
+            if config.objective.task == "caption"
+            else None
+        )
         self._saver = Saver(
             config,
             network=network,
@@ -171,8 +159,13 @@ class _Run:
             optimizers=self._optimizers,
             scaler=self._scaler,
             processes=processes,
+            record={} if self._leaks is None else {"captions": self._leaks.to_json()},
         )
-        self._log = RunLog(config.run.out, accelerator, config.model_dump(mode="json"), watcher)
+        self._log = RunLog(
+            config.run.out, accelerator, config.model_dump(mode="json"), watcher, project=config.run.project
+        )
+        sampled = config.samples.every is not None and processes.first
+        self._samples = CaptionSamples(config, network, data, self._log) if sampled else None
         self._progress = Progress(sums=torch.zeros(4, device=processes.device))
         self._clock = self._started = time.monotonic()
 
@@ -182,7 +175,7 @@ class _Run:
         if state is not None:
             self._saver.restore(state, self._progress)
             first = state.step
-        self._log.begin(first)
+        self._begin(first)
         logger.info("steps %d to %d; %d numbers learn", first + 1, self._end, len(self._flat))
         every = self._config.run
         self._clock = self._started = time.monotonic()
@@ -195,11 +188,26 @@ class _Run:
                     self._write_line(done)
                 if last or done % (every.eval_every or every.save_every) == 0:
                     self._evaluate(done)
+                if self._samples is not None and (last or done % (self._config.samples.every or 1) == 0):
+                    self._sample(done, self._samples)
                 if last or done % every.save_every == 0:
                     self._save(done)
         self._log.end()
         checkpoints = self._saver.checkpoints
         return Outcome(every.out, self._end, checkpoints.last, checkpoints.best, self._progress.metrics)
+
+    def _begin(self, first: int) -> None:
+        """Begin the record, or go on with it after `first` steps."""
+        self._log.begin(first)
+        if self._samples is not None:
+            self._samples.begin(first)
+        leaks = self._leaks
+        if leaks is None or not self._processes.first:
+            return
+        logger.log(logging.WARNING if leaks.leaks else logging.INFO, "%s", leaks)
+        if not first:
+            rate = leaks.rate.value
+            self._log.write({"step": 0, "captions": leaks.captions, "leaks": leaks.leaks, "leak_rate": rate})
 
     def _step(self, batch: Batch) -> None:
         settings, progress = self._config.optimizer, self._progress
@@ -270,6 +278,11 @@ class _Run:
         if is_better(name, metrics[name], None if progress.best is None else progress.best["value"]):
             progress.best = {"metric": name, "value": metrics[name], "step": done}
             self._saver.save_best(done, self._feed.order.epoch(done), progress)
+        self._clock += time.monotonic() - paused
+
+    def _sample(self, done: int, samples: CaptionSamples) -> None:
+        paused = time.monotonic()
+        samples.write(done)
         self._clock += time.monotonic() - paused
 
     def _save(self, done: int) -> None:

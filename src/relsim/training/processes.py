@@ -11,6 +11,33 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from relsim.errors import MissingExtraError, TrainingError
+from relsim.training.config import TrainingConfig
+
+
+def open_accelerator(config: TrainingConfig) -> tuple[Any, str]:
+    """Accelerate's hold on devices and trackers, and the precision that `run.precision` comes to here.
+
+    Raises `TrainingError` for a precision that this machine cannot do, and `MissingExtraError`.
+    """
+    try:
+        from accelerate import Accelerator  # type: ignore[import-untyped]  # it ships no types
+    except ImportError as error:
+        raise MissingExtraError("accelerate", "train", "training") from error
+    cuda = torch.cuda.is_available()
+    precision = config.run.precision
+    if precision == "auto":
+        precision = "bf16" if cuda else "fp32"
+    if precision == "fp16" and not cuda:
+        raise TrainingError("run.precision fp16 is for CUDA; on a CPU take fp32 or bf16")
+    accelerator = Accelerator(
+        mixed_precision="fp16" if precision == "fp16" else "no",
+        log_with=list(config.run.trackers) or None,
+        project_dir=str(config.run.out),
+        cpu=not cuda,
+    )
+    return accelerator, precision
+
 
 class Processes:
     """A thin view of an `accelerate.Accelerator`."""

@@ -9,34 +9,29 @@ understood, all optional:
     relation    a text; the relation that the image shows, where it is known
 
 An image that several rows name is one sample with all of their captions.
+
+A list of seed groups in either published form (`relsim.data.seed_groups`) stands for its images: each has the caption
+of its group, without stray quotes, and the group's number as `group`. `relsim.data.seed_images` says where they are.
 """
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
-import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relsim.data.dataset import ImageDataset
+from relsim.data.cleaning import caption_to_use
 from relsim.data.identity import printable, unique_ids
-from relsim.data.manifest import ManifestRow, read_manifest
-from relsim.data.records import ImageRecord, Status
-from relsim.data.shard_address import is_shard_folder
+from relsim.data.manifest import ManifestRow
 from relsim.data.shuffling import permutation, random_numbers
 from relsim.errors import SourceError, TrainingError
-
-if TYPE_CHECKING:
-    from relsim.data.shards import ShardFolder
-
-_log = logging.getLogger(__name__)
+from relsim.training.listing import Seeds, listed
 
 Rows = NDArray[np.int64]
 _SHOWN = 3
@@ -55,14 +50,15 @@ class Sample:
 
 
 def read_samples(manifests: Sequence[str | Path], image_folder: str | Path | None = None) -> list[Sample]:
-    """The images of several manifests and shard folders in order, each once. No image is opened.
+    """The images of several manifests, shard folders and lists of seed groups in order, each once. None is opened.
 
     `image_folder` is as in `relsim.data.dataset.ImageDataset.open`. Raises `SourceError` for a bad manifest, for rows
-    without a caption, and for fields of the wrong kind.
+    without a caption, for fields of the wrong kind, and for two lists of seed groups that number other groups alike.
     """
     found: dict[str, Sample] = {}
+    seeds: Seeds = {}
     for manifest in manifests:
-        records, rows_of = _listed(manifest, image_folder)
+        records, rows_of = listed(manifest, image_folder, seeds)
         for record in records:
             sample = _sample(record.image_id, record.source, rows_of[record.image_id], manifest)
             known = found.get(record.source)
@@ -72,18 +68,52 @@ def read_samples(manifests: Sequence[str | Path], image_folder: str | Path | Non
     return [replace(sample, image_id=image_id) for sample, image_id in zip(samples, ids, strict=True)]
 
 
-def hold_out(image_ids: Sequence[str], fraction: float) -> tuple[Rows, Rows]:
+def hold_out(
+    image_ids: Sequence[str],
+    fraction: float,
+    *,
+    groups: Sequence[str | None] | None = None,
+    named: Sequence[str] = (),
+) -> tuple[Rows, Rows]:
     """Rows to train on and rows held out, both ascending.
 
     An image's side follows from its id alone, so it stays there when others come or go. About `fraction` of the images
-    is held out; if `fraction` is positive and there are two, at least one is and at least one is not.
+    is held out; if `fraction` is positive and there are two, at least one is and at least one is not. With `groups`
+    whole groups take the place of images, and their ids that of the images' (an image without one is its own); those
+    that are `named` are held out in any case. Raises `TrainingError` for a name that no group has, and where nothing
+    is left to train on.
     """
-    places = np.array([_unit(image_id) for image_id in image_ids])
-    held = places < fraction
-    if fraction > 0 and len(places):
-        held[np.argmin(places)] = True
-        held[np.argmax(places)] = False
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    units = [("image", name) for name in image_ids]
+    if groups is not None:
+        units = [unit if group is None else ("group", group) for unit, group in zip(units, groups, strict=True)]
+    known = set(groups or ())
+    if unknown := [name for name in named if name not in known]:
+        raise TrainingError(_unknown_groups(unknown, [group for group in known if group is not None]))
+    held = {("group", name) for name in named}
+    rest = [unit for unit in dict.fromkeys(units) if unit not in held]
+    places = {unit: _unit(unit[1]) for unit in rest}
+    if fraction > 0 and rest:
+        # The last one stays, whatever its place is.
+        last = max(rest, key=places.__getitem__)
+        held |= {unit for unit in rest if places[unit] < fraction} | {min(rest, key=places.__getitem__)}
+        held.discard(last)
+    if units and held.issuperset(units):
+        raise TrainingError(
+            "every group is held out, and nothing is left to train on; name fewer in data.held_out_groups"
+        )
+    mask = np.array([unit in held for unit in units], bool)
+    return np.flatnonzero(~mask), np.flatnonzero(mask)
+
+
+def _unknown_groups(names: Sequence[str], known: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    near = difflib.get_close_matches(names[0], known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return (
+        f"data.held_out_groups names {shown}, which no image is of; {hint}"
+        f"there are {len(known):,} groups{': ' if known else ''}{', '.join(sorted(known)[:_SHOWN])}"
+        f"{', …' if len(known) > _SHOWN else ''}"
+    )
 
 
 class Order:
@@ -146,47 +176,6 @@ def share(rows: Rows, rank: int, ranks: int) -> Rows:
     return np.array_split(rows, ranks)[rank]
 
 
-def _listed(
-    manifest: str | Path, image_folder: str | Path | None
-) -> tuple[Sequence[ImageRecord], Mapping[str, Sequence[ManifestRow]]]:
-    """The images of a manifest or a shard folder, and the rows of each by its id."""
-    if is_shard_folder(manifest):
-        from relsim.data.shards import ShardFolder
-
-        return _usable(ShardFolder.open(manifest))
-    if Path(manifest).suffix.lower() != ".jsonl":
-        raise SourceError(
-            f"{printable(str(manifest))} is no manifest; name a file *.jsonl with one image a line, or a shard folder"
-        )
-    records = ImageDataset.open([manifest], image_folder=image_folder).records
-    grouped = _by_image(read_manifest(manifest))
-    return records, dict(zip((record.image_id for record in records), grouped.values(), strict=True))
-
-
-def _usable(shards: ShardFolder) -> tuple[Sequence[ImageRecord], Mapping[str, Sequence[ManifestRow]]]:
-    """The images of a shard folder that were downloaded; how many were not is logged."""
-    rows = sorted(shards.rows(("url_link", "caption", "extra")), key=lambda row: row.row)
-    fine = {row.image_hash for row in rows if row.status is Status.OK}
-    left_out = Counter(row.status.value for row in rows if row.image_hash not in fine)
-    if left_out:
-        counts = ", ".join(f"{count:,} {status}" for status, count in left_out.most_common())
-        _log.warning("%s: %d rows without an image are left out: %s", shards.path, left_out.total(), counts)
-    if not fine:
-        raise SourceError(f"the shard folder {printable(str(shards.path))} has no row with an image")
-    # One record for each id, in the order of the list, as the rows are grouped; the dataset's ids are made printable.
-    grouped = _by_image(row.manifest_row for row in rows)
-    images = zip(ImageDataset.open([shards.path]).records, grouped.items(), strict=True)
-    usable = [(record, group) for record, (name, group) in images if name in fine]
-    return [record for record, _ in usable], {record.image_id: group for record, group in usable}
-
-
-def _by_image(rows: Iterable[ManifestRow]) -> dict[str, list[ManifestRow]]:
-    grouped: dict[str, list[ManifestRow]] = {}
-    for row in rows:
-        grouped.setdefault(row.image_hash, []).append(row)
-    return grouped
-
-
 def _sample(image_id: str, source: str, rows: Sequence[ManifestRow], manifest: str | Path) -> Sample:
     captions: dict[str, None] = {}
     marks: dict[str, set[str]] = {"group": set(), "relation": set()}
@@ -195,7 +184,8 @@ def _sample(image_id: str, source: str, rows: Sequence[ManifestRow], manifest: s
         more = row.extra.get("captions") or []
         if not isinstance(more, list) or not all(isinstance(text, str) for text in more):
             raise SourceError(f"{where} has captions that are no list of texts")
-        captions.update(dict.fromkeys(text for text in (row.caption, *more) if text and not text.isspace()))
+        own = caption_to_use(row.caption, row.extra) if _is_seed(row) else row.caption
+        captions.update(dict.fromkeys(text for text in (own, *more) if text and not text.isspace()))
         for name, values in marks.items():
             value = row.extra.get(name)
             if value is not None and (not isinstance(value, (str, int)) or isinstance(value, bool)):
@@ -208,6 +198,11 @@ def _sample(image_id: str, source: str, rows: Sequence[ManifestRow], manifest: s
             raise SourceError(f"{where} has several values of {name}: {', '.join(sorted(values)[:_SHOWN])}; keep one")
     group, relation = (next(iter(marks[name]), None) for name in ("group", "relation"))
     return Sample(image_id, source, tuple(captions), group, relation)
+
+
+def _is_seed(row: ManifestRow) -> bool:
+    """Whether a row is an image of a seed group, from its list or from a download of it."""
+    return "group" in row.extra and "file" in row.extra
 
 
 def _joined(first: Sample, second: Sample, manifest: str | Path) -> Sample:

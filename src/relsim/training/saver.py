@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,10 @@ class Saver:
         optimizers: Sequence[torch.optim.Optimizer],
         scaler: Any,
         processes: Processes,
+        record: Mapping[str, Any],
     ) -> None:
+        """Make the folder's keeper; `record` goes into each checkpoint's record of training."""
+        self._record = record
         self._config, self._network, self._data = config, network, data
         self._optimizers, self._scaler, self._processes = optimizers, scaler, processes
         self.checkpoints = Checkpoints(config.run.out, keep=config.run.keep)
@@ -86,7 +89,9 @@ class Saver:
         """Write the checkpoint after `step` steps, once."""
         if not self._processes.first or self.checkpoints.written(step):
             return
-        record = {"global_step": step, "epoch": epoch, "metrics": progress.metrics, "config": self._settings}
+        record = {"global_step": step, "epoch": epoch, "metrics": progress.metrics, "config": self._settings} | dict(
+            self._record
+        )
         card = model_card(self._config, self._network, self._data, step=step, metrics=progress.metrics)
         with self.checkpoints.place(step) as folder:
             write_network(folder, self._network, training=record, texts={"README.md": card})

@@ -34,6 +34,7 @@ FREE = (
     "run.eval_every",
     "run.keep",
     "run.trackers",
+    "run.project",
     "run.threads",
     "run.best_metric",
     "data.image_folder",
@@ -41,12 +42,19 @@ FREE = (
     "data.crops",
     "data.eval_manifest",
     "data.eval_crops",
+    "data.eval_image_folder",
     "data.keep_tokens",
     "data.keep_tokens_limit",
     "data.workers",
     "data.max_unreadable",
     "optimizer.micro_batch_size",
     "model.storage",
+    "samples.every",
+    "samples.held_out",
+    "samples.trained",
+    "samples.max_new_tokens",
+    "samples.temperature",
+    "samples.top_p",
 )
 """Settings that may differ when a run goes on: they change what is written and where, not what is learned.
 

@@ -14,11 +14,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from relsim.errors import MissingExtraError, TrainingError
 from relsim.files import flush, temporary_beside
+from relsim.training.crops import Squares
 
 LOG = "train.jsonl"
 PACKAGES = {"wandb": ("wandb",), "trackio": ("trackio",), "tensorboard": ("tensorboard", "tensorboardX")}
+_COLUMNS = ("part", "picture", "true caption", "greedy", "greedy: verdict", "drawn", "drawn: verdict")
 Line = Mapping[str, float]
 Watcher = Callable[[Line], None]
 
@@ -36,29 +40,28 @@ class RunLog:
     Only the first process writes. `accelerator` was made with the trackers' names.
     """
 
-    def __init__(self, out: Path, accelerator: Any, config: Mapping[str, Any], watcher: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        out: Path,
+        accelerator: Any,
+        config: Mapping[str, Any],
+        watcher: Watcher | None = None,
+        *,
+        project: str = "relsim",
+    ) -> None:
         self._path = out / LOG
         self._accelerator = accelerator
         self._watcher = watcher
         self._first: bool = accelerator.is_main_process
+        self._shown = False
         self._tracked = bool(accelerator.log_with)
         if self._tracked:
-            accelerator.init_trackers("relsim", config=flat_settings(config))
+            accelerator.init_trackers(project, config=flat_settings(config))
 
     def begin(self, step: int) -> None:
         """Keep the lines up to a step; a part of a line that an interrupted run left goes too."""
-        if not self._first:
-            return
-        lines = read_log(self._path) if step else []
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary_beside(self._path) as temporary:
-                kept = (json.dumps(line) + "\n" for line in lines if line["step"] <= step)
-                temporary.write_text("".join(kept), encoding="utf-8")
-                flush(temporary)
-                temporary.replace(self._path)
-        except OSError as error:
-            raise TrainingError(f"{self._path} cannot be written: {error}") from error
+        if self._first:
+            keep_lines(self._path, step)
 
     def write(self, line: Line) -> None:
         """Add a line."""
@@ -75,10 +78,40 @@ class RunLog:
         if self._watcher is not None:
             self._watcher(line)
 
+    def show_samples(self, step: int, rows: Sequence[Mapping[str, Any]], squares: Sequence[Squares]) -> None:
+        """Give sample captions to the trackers: rows as in `caption_samples.py`, and the square of each.
+
+        wandb gets a table, tensorboard and others a text; those that take pictures get these once.
+        """
+        for tracker in self._accelerator.trackers if self._tracked else []:
+            cells = [_cells(row) for row in rows]
+            if hasattr(tracker, "log_table"):
+                tracker.log_table("samples", columns=list(_COLUMNS), data=cells, step=step)
+            else:
+                tracker.log({"samples": _markdown(cells)}, step=step)
+            if hasattr(tracker, "log_images") and not self._shown:
+                options = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+                tracker.log_images({"sample pictures": np.stack(squares)}, step=step, **options)
+        self._shown = True
+
     def end(self) -> None:
         """Let the trackers finish."""
         if self._tracked:
             self._accelerator.end_training()
+
+
+def keep_lines(path: Path, step: int) -> None:
+    """Of a file with a step in each line keep those up to `step`, none for 0. Raises `TrainingError`."""
+    lines = read_log(path) if step else []
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_beside(path) as temporary:
+            kept = (json.dumps(line, ensure_ascii=False) + "\n" for line in lines if line["step"] <= step)
+            temporary.write_text("".join(kept), encoding="utf-8")
+            flush(temporary)
+            temporary.replace(path)
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be written: {error}") from error
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -108,6 +141,19 @@ def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
         for section, values in config.items()
         for name, value in values.items()
     }
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    said = [row[kind] for kind in ("greedy", "drawn")]
+    verdicts = ["anonymous" if one["anonymous"] else "names things" for one in said]
+    captions = [one["caption"] for one in said]
+    return [row["part"], row["image_id"], row["captions"][0], captions[0], verdicts[0], captions[1], verdicts[1]]
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table as trackers show it in a text; what would end a cell or a row is taken out of the cells."""
+    cells = ([" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in (_COLUMNS, ["---"] * 7, *rows))
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def _rounded(value: float) -> float:
