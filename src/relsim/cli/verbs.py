@@ -104,6 +104,10 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
                     "evaluate:triplets",
                     "Measure how often the image with the anchor's relation is nearer than one with another relation.",
                 ),
+                "retrieval": Verb(
+                    "evaluate_retrieval:retrieval",
+                    "Ask several encoders the same queries over one collection, and compare what they find.",
+                ),
             },
         ),
     },

@@ -34,20 +34,26 @@ def labels_of(records: Sequence[ImageRecord]) -> list[Labels]:
     """The labels of those records that name a relation or a group, in order."""
     found = []
     for record in records:
-        relation = record.fields.get("relation")
-        relation = record.fields.get("group") if relation is None else relation
+        relation = relation_of(record)
         if relation is None:
             continue
         family, look = record.fields.get("family"), record.fields.get("look")
         found.append(
             Labels(
                 record.image_id,
-                _text(relation),
+                relation,
                 None if family is None else _text(family),
                 None if look is None else _text(look),
             )
         )
     return found
+
+
+def relation_of(record: ImageRecord, name: str | None = None) -> str | None:
+    """The relation or the group that a record names, or the field of that name; None where it says nothing."""
+    value = record.fields.get("relation" if name is None else name)
+    value = record.fields.get("group") if value is None and name is None else value
+    return None if value is None else _text(value)
 
 
 def triplets_from_labels(labels: Sequence[Labels], *, seed: int = 0, count: int = 1_000) -> list[Triplet]:

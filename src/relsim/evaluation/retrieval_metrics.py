@@ -1,8 +1,8 @@
 """Retrieval by label: how many of the nearest pictures share the query's relation, with intervals over queries.
 
 A picture is relevant to a query where their labels are equal. Queries are pictures of the collection itself, which then
-do not find themselves, or sentences (any vectors of the same space). Search is exact, ties by id. For a query with R
-relevant pictures, of which h(k) are among the first k:
+do not find themselves, nor what else they are told not to, or sentences (any vectors of the same space). Search is
+exact, ties by id. For a query with R relevant pictures, of which h(k) are among the first k:
 
     precision@k   h(k) / k
     recall@k      h(k) / R
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ from numpy.typing import NDArray
 
 from relsim.encoders.base import Vectors
 from relsim.errors import SearchError
+from relsim.evaluation.exclusions import nearest_allowed
 from relsim.evaluation.statistics import RESAMPLES, Estimate, bootstrap_mean
-from relsim.vectors.topk import top_k
 
 Counts = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -42,12 +43,13 @@ class RetrievalReport:
     """Metrics by name (`precision@10`, `map`, …) as means over queries with bootstrap intervals.
 
     `per_query` holds the numbers (Q,) behind each mean, for paired comparisons; `left_out` counts the queries without a
-    relevant picture, which are not among them.
+    relevant picture, which are not among them, and `asked` (Q,) are the places of those that are.
     """
 
     metrics: Mapping[str, Estimate]
     per_query: Mapping[str, NDArray[np.float64]]
     left_out: int
+    asked: Counts
 
     def to_json(self) -> dict[str, Any]:
         """Metrics and counts as plain values."""
@@ -78,8 +80,29 @@ def images_to_images(
     vectors: Vectors, labels: Sequence[Hashable], *, ids: Sequence[str] | None = None, settings: Settings = DEFAULT
 ) -> RetrievalReport:
     """Every picture of (N, D) unit vectors as a query among the others. `ids` break ties, by default row numbers."""
-    gallery = _Gallery(vectors, labels, ids)
-    return _evaluate(gallery, gallery.vectors, labels, np.arange(len(labels)), settings)
+    rows = range(len(labels))
+    return chosen_to_images(vectors, labels, rows, [[row] for row in rows], ids=ids, settings=settings)
+
+
+def chosen_to_images(
+    vectors: Vectors,
+    labels: Sequence[Hashable],
+    queries: Sequence[int],
+    excluded: Sequence[Sequence[int]],
+    *,
+    ids: Sequence[str] | None = None,
+    settings: Settings = DEFAULT,
+) -> RetrievalReport:
+    """Some pictures, by their rows, as queries among (N, D) unit vectors; each with the rows that it must not find.
+
+    A row that is excluded is not relevant either. A query that may find itself does not name itself.
+    """
+    gallery, rows = _Gallery(vectors, labels, ids), np.asarray(queries, np.int64)
+    wanted = [labels[row] for row in rows.tolist()]
+    barred = [np.unique(np.asarray(one, np.int64)) for one in excluded]
+    if len(barred) != len(rows):
+        raise SearchError(f"there are {len(rows)} queries and {len(barred)} lists of excluded rows; give one for each")
+    return _evaluate(gallery, gallery.vectors[rows], wanted, barred, settings)
 
 
 def sentences_to_images(
@@ -92,9 +115,9 @@ def sentences_to_images(
     settings: Settings = DEFAULT,
 ) -> RetrievalReport:
     """Sentences (Q, D) as queries among pictures (N, D), all unit vectors; a label may also be a picture's own id."""
-    return _evaluate(
-        _Gallery(vectors, labels, ids), _checked(sentences, sentence_labels), sentence_labels, None, settings
-    )
+    barred = [np.empty(0, np.int64)] * len(sentence_labels)
+    queries = _checked(sentences, sentence_labels)
+    return _evaluate(_Gallery(vectors, labels, ids), queries, sentence_labels, barred, settings)
 
 
 def metrics_at(hits: Hits, relevant: Counts, k: int) -> dict[str, Scores]:
@@ -134,37 +157,58 @@ class _Gallery:
         """Labels as numbers, -1 for those that no picture has."""
         return np.array([self._numbers.get(label, -1) for label in labels], np.int64)
 
-    def relevant(self, wanted: Counts) -> Counts:
-        """How many pictures have each of these labels."""
-        counts: Counts = np.where(wanted < 0, 0, self._frequency[wanted])
+    def relevant(self, wanted: Counts, excluded: Sequence[Counts]) -> Counts:
+        """How many pictures have each of these labels, those apart that the query must not find."""
+        barred = [int((self._labels[rows] == label).sum()) for label, rows in zip(wanted, excluded, strict=True)]
+        counts: Counts = np.where(wanted < 0, 0, self._frequency[wanted] - np.array(barred, np.int64))
         return counts
 
-    def nearest(self, queries: Vectors, wanted: Counts, own: Counts | None, k: int) -> Hits:
-        """Hits among the k nearest of each query; `own` names the row that each must not find."""
-        exclude = None if own is None else [self.ids[row] for row in own]
-        found = top_k(queries, [self.vectors], k, ids=self.ids, exclude=exclude).indices
+    def nearest(self, queries: Vectors, wanted: Counts, excluded: Sequence[Counts], k: int) -> Hits:
+        """Hits among the k nearest of each query."""
+        found = nearest_allowed(queries, [self.vectors], k, ids=self.ids, excluded=excluded).indices
         hits: Hits = (self._labels[found] == wanted[:, None]) & (found >= 0)
         return hits
 
-    def ranking(self, queries: Vectors, wanted: Counts, own: Counts | None) -> Hits:
-        """Hits among all pictures, nearest first; the query's own picture comes last and is no hit.
+    def ranking(self, queries: Vectors, wanted: Counts, excluded: Sequence[Counts]) -> Hits:
+        """Hits among all pictures, nearest first; those that a query must not find come last and are no hits.
 
-        By products in float64, rounded so that equal vectors tie; ties in the order of the rows.
+        By products in float64, rounded so that equal vectors tie; ties in the order of the ids.
         """
-        scores = np.round(queries.astype(np.float64) @ self.vectors.astype(np.float64).T, _DIGITS)
-        hits = self._labels[None, :] == wanted[:, None]
-        if own is not None:
-            scores[np.arange(len(own)), own] = -np.inf
-            hits[np.arange(len(own)), own] = False
+        scores = np.round(queries.astype(np.float64) @ self._sorted_vectors.T, _DIGITS)
+        hits = self._labels[self._order][None, :] == wanted[:, None]
+        for query, rows in enumerate(excluded):
+            places = self._places[rows]
+            scores[query, places] = -np.inf
+            hits[query, places] = False
         ranked: Hits = np.take_along_axis(hits, np.argsort(-scores, axis=1, kind="stable"), axis=1)
         return ranked
 
+    @cached_property
+    def _order(self) -> Counts:
+        """The rows in the order of their ids."""
+        return np.array(sorted(range(len(self.ids)), key=self.ids.__getitem__), np.int64)
+
+    @cached_property
+    def _places(self) -> Counts:
+        """The place of each row in that order."""
+        places = np.empty(len(self.ids), np.int64)
+        places[self._order] = np.arange(len(self.ids))
+        return places
+
+    @cached_property
+    def _sorted_vectors(self) -> NDArray[np.float64]:
+        return self.vectors[self._order].astype(np.float64)
+
 
 def _evaluate(
-    gallery: _Gallery, queries: Vectors, labels: Sequence[Hashable], own: Counts | None, settings: Settings
+    gallery: _Gallery,
+    queries: Vectors,
+    labels: Sequence[Hashable],
+    excluded: Sequence[Counts],
+    settings: Settings,
 ) -> RetrievalReport:
     wanted = gallery.numbers(labels)
-    relevant = gallery.relevant(wanted) - (own is not None)
+    relevant = gallery.relevant(wanted, excluded)
     asked = np.flatnonzero(relevant > 0)
     if not len(asked):
         raise SearchError("no query has a relevant picture; are its labels those of the pictures?")
@@ -172,7 +216,7 @@ def _evaluate(
     parts: list[dict[str, Scores]] = []
     for start in range(0, len(asked), step):
         rows = asked[start : start + step]
-        task = (queries[rows], wanted[rows], None if own is None else own[rows])
+        task = (queries[rows], wanted[rows], [excluded[row] for row in rows])
         hits = gallery.nearest(*task, deepest)
         found = [metrics_at(hits, relevant[rows], k) for k in settings.ks]
         if settings.with_map:
@@ -183,7 +227,7 @@ def _evaluate(
         name: bootstrap_mean(values, seed=settings.seed, resamples=settings.resamples)
         for name, values in per_query.items()
     }
-    return RetrievalReport(metrics, per_query, len(labels) - len(asked))
+    return RetrievalReport(metrics, per_query, len(labels) - len(asked), asked)
 
 
 def _checked(vectors: Vectors, labels: Sequence[Hashable]) -> Vectors:

@@ -1,0 +1,237 @@
+"""`relsim evaluate retrieval`: several encoders, the same queries, one collection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relsim.cli import options, specs
+from relsim.cli.output import emit, image_progress, note, print_json, print_rows
+from relsim.encoders import DEFAULT_ENCODER
+from relsim.errors import RelsimError
+
+if TYPE_CHECKING:
+    from relsim.data.records import ImageRecord
+    from relsim.evaluation.comparisons import Comparison
+    from relsim.evaluation.retrieval import RetrievalRun
+    from relsim.evaluation.retrieval_tables import Filled
+    from relsim.evaluation.statistics import Estimate
+    from relsim.vectors.view import TableView
+
+EXIT_SOME_FAILED = 3
+_SHOWN_FAILURES = 5
+_TABLES, _HASHES = "tables", "hashes.jsonl"
+
+
+def retrieval(
+    collection: Annotated[
+        list[str] | None, typer.Argument(metavar="[COLLECTION]...", help=options.SOURCES_HELP)
+    ] = None,
+    encoder: specs.Encoders = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=TABLE",
+            help="A table that `relsim embed` made, as one more encoder; again for more. Without COLLECTION, its "
+            "pictures are the collection.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of results and tables.")] = Path(
+        "retrieval"
+    ),
+    queries: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Ask N pictures, drawn by --seed. Default: all.")
+    ] = None,
+    query_from: Annotated[
+        Path | None,
+        typer.Option(metavar="LIST", help="Ask the pictures of a manifest (.jsonl), or of a text file of ids."),
+    ] = None,
+    distractors: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="Pictures that are there to be found only; again for more."),
+    ] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", metavar="K", min=1, help="Matches of each query.")] = 10,
+    distance: Annotated[
+        int, typer.Option(metavar="BITS", min=0, max=15, help="Perceptual hashes this near make duplicates.")
+    ] = 4,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD", help="Pictures with an equal field are relevant. Default: relation, or group."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Which pictures are asked, and all intervals.")] = 0,
+    image_folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images of manifests are.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
+    ] = None,
+    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+) -> None:
+    """Ask several encoders the same queries over one collection, and compare what they find.
+
+    Pictures are embedded once and kept in DIR. Writes retrieved_images.json, the published form, and retrieval.json,
+    which holds all. Neither the query nor its duplicates are found; figures with duplicates stand beside. Exits with 3
+    if some pictures or queries could not be used.
+    """
+    from relsim.evaluation.encoder_specs import EncoderSpec
+    from relsim.evaluation.exclusions import picture_hashes
+    from relsim.evaluation.retrieval import RetrievalSettings, run_retrieval
+    from relsim.evaluation.retrieval_files import read_query_ids, summary_form, write_run
+    from relsim.evaluation.retrieval_tables import apart, fill_tables, records_of_tables
+
+    wanted = [EncoderSpec.parse(text) for text in encoder or ([] if table else [DEFAULT_ENCODER])]
+    given = _tables(table or [], [spec.label for spec in wanted])
+    asked = None if query_from is None else read_query_ids(query_from)
+    if collection:
+        pictures = _records(collection, image_folder)
+    elif given:
+        pictures = records_of_tables(given.values())
+    else:
+        raise RelsimError(f"name a collection, or a table by --table NAME=TABLE; a collection is {_LIKE}")
+    others = apart(pictures, _records(distractors, image_folder) if distractors else [])
+    everything = [*pictures, *others]
+    _make(out)
+
+    def progress(doing: str) -> Callable[[str, int], AbstractContextManager[Callable[[Any], None]]]:
+        return lambda name, total: image_progress(total, quiet=as_json, doing=f"{doing} {name}".strip())
+
+    try:
+        filled = fill_tables(
+            out / _TABLES, everything, wanted, specs.load_spec, workers=workers, progress=progress("embedding")
+        )
+        with progress("hashing")("", len(everything)) as advance:
+            hashes = picture_hashes(everything, out / _HASHES, workers=workers, on_hashed=advance)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("finished parts are kept, run it again to go on") from None
+    tables: dict[str, TableView] = {**{name: one.table for name, one in filled.items()}, **given}
+    settings = RetrievalSettings(queries, asked, top_k, seed, distance, label)
+    sources = {"collection": collection or [], "distractors": distractors or [], "query_from": _text(query_from)}
+    run = run_retrieval(pictures, tables, distractors=others, hashes=hashes, settings=settings, sources=sources)
+    write_run(out, run)
+    if as_json:
+        print_json({**summary_form(run), "tables": _documents(tables, filled), "out": str(out)})
+    else:
+        _report(run, filled, out)
+    if run.unusable or run.left_out:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+_LIKE = "image files, folders, shard folders, patterns, manifests (.jsonl), or - for a list on stdin"
+
+
+def _records(sources: Sequence[str], image_folder: Path | None) -> list[ImageRecord]:
+    """Ids may not depend on what else is listed, because tables are kept by them."""
+    from relsim.data.dataset import ImageDataset
+
+    return ImageDataset.open(sources, image_folder=image_folder, same_id="refuse").records
+
+
+def _tables(given: Sequence[str], taken: Sequence[str]) -> dict[str, TableView]:
+    from relsim.vectors.table import VectorTable
+
+    found: dict[str, TableView] = {}
+    names = list(taken)
+    for text in given:
+        name, sign, path = text.partition("=")
+        if not (name and sign and path):
+            raise typer.BadParameter(f"{text!r} is not NAME=TABLE", param_hint="--table")
+        names.append(name)
+        found[name] = VectorTable.open(path)
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise typer.BadParameter(f"{repeated} names two encoders; results are told apart by their names")
+    return found
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RelsimError(f"the folder {folder} cannot be made: {(error.strerror or str(error)).lower()}") from error
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _documents(tables: Mapping[str, TableView], filled: Mapping[str, Filled]) -> dict[str, Any]:
+    """Where the vectors are, and how many pictures were embedded for this run."""
+    return {
+        name: {"path": str(table.path), "embedded": filled[name].summary.embedded if name in filled else 0}
+        for name, table in tables.items()
+    }
+
+
+def _report(run: RetrievalRun, filled: Mapping[str, Filled], out: Path) -> None:
+    duplicates = sum(len(some) - 1 for some in run.exclusions)
+    asked = f"{len(run.queries):,} queries among {len(run.records):,} pictures, {duplicates:,} duplicates left out"
+    embedded = ", ".join(f"{one.summary.embedded:,} embedded by {name}" for name, one in filled.items())
+    note(f"{asked}{f'; {embedded}' if embedded else ''}")
+    shown = _shown(run)
+    rows = [
+        [f"{value.value:.3f}", _interval(value), f"{value.count:,}", kept, name, method.name]
+        for method in run.methods
+        for name, value, kept in _metrics(method.distinct_report, method.kept_report)
+        if name in shown
+    ]
+    if rows:
+        print_rows(["value", "95 % interval", "queries", "with duplicates", "metric", "encoder"], rows)
+    else:
+        note("no query has a picture of its label (field relation or group, or --label), so nothing is measured")
+    compared = [
+        [f"{one.difference.value:+.3f}", _interval(one.difference), f"{one.p_holm:.4f}", one.metric, _pair(one)]
+        for one in run.comparisons
+        if one.metric in shown
+    ]
+    if compared:
+        emit("")
+        print_rows(["difference", "95 % interval", "p (Holm)", "metric", "encoders"], compared)
+    emit(f"{out}: retrieved_images.json, retrieval.json")
+    _tell(run)
+
+
+def _shown(run: RetrievalRun) -> tuple[str, ...]:
+    """The metrics that a person sees; --json has all."""
+    k = run.settings.top_k
+    return ("precision@1", f"precision@{k}", f"recall@{k}", f"ndcg@{k}", "map")
+
+
+def _pair(comparison: Comparison) -> str:
+    return f"{comparison.first} - {comparison.second}"
+
+
+def _metrics(distinct: Any, kept: Any) -> list[tuple[str, Estimate, str]]:
+    """Each metric's name, its estimate without duplicates, and its value with them."""
+    if distinct is None:
+        return []
+    beside = {} if kept is None else kept.metrics
+    return [
+        (name, value, f"{beside[name].value:.3f}" if name in beside else "") for name, value in distinct.metrics.items()
+    ]
+
+
+def _interval(value: Estimate) -> str:
+    return f"{value.low:.3f} to {value.high:.3f}"
+
+
+def _tell(run: RetrievalRun) -> None:
+    """What a person should know: lists that are shorter than asked for, pictures and queries that were not used."""
+    longest = len(run.records) - 1
+    if run.settings.top_k > longest:
+        note(f"relsim: lists have at most {longest:,} matches, for there are no more pictures to find")
+    if run.unhashed:
+        note(f"relsim: {run.unhashed:,} pictures could not be read again, so their duplicates are not known")
+    if run.unusable:
+        note(f"{len(run.unusable):,} pictures could not be used")
+    for one in run.unusable[:_SHOWN_FAILURES]:
+        note(f"  {one.failure.record.image_id}: {one.failure.reason} ({one.failure.status.value})")
+    if len(run.unusable) > _SHOWN_FAILURES:
+        note(f"  ... and {len(run.unusable) - _SHOWN_FAILURES:,} more; retrieval.json lists all")
+    if run.left_out:
+        note(f"{len(run.left_out):,} queries could not be asked")
+    for lost in run.left_out[:_SHOWN_FAILURES]:
+        note(f"  {lost.image_id}: {lost.reason}")
+    if len(run.left_out) > _SHOWN_FAILURES:
+        note(f"  ... and {len(run.left_out) - _SHOWN_FAILURES:,} more; retrieval.json lists all")

@@ -1,0 +1,46 @@
+"""Several encoders on one command line: `--encoder NAME`, or `--encoder NAME:option=value,…`, once for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relsim.cli import options
+from relsim.encoders import DEFAULT_ENCODER
+
+if TYPE_CHECKING:
+    from relsim.encoders.base import AnyEncoder
+    from relsim.evaluation.encoder_specs import EncoderSpec
+
+Encoders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help=f"An encoder and its options, such as descriptors:side=128; again for more. Default: {DEFAULT_ENCODER}.",
+    ),
+]
+
+
+def load_spec(spec: EncoderSpec) -> tuple[AnyEncoder, Mapping[str, Any]]:
+    """The encoder that a spec names, and what a table records of it. Raises `EncoderError`, `CheckpointError`.
+
+    The relational one is looked for as everywhere: the checkpoint of the environment, else the default one.
+    """
+    from relsim.encoders import registry
+
+    given: dict[str, Any] = {name: _absolute(value) for name, value in spec.options.items()}
+    if spec.name == DEFAULT_ENCODER:
+        given = dict(options.with_environment(given))
+    encoder = registry.load_encoder(spec.name, **given)
+    return encoder, registry.origin_of(spec.name, encoder, given)
+
+
+def _absolute(value: Any) -> Any:
+    """The absolute path of a folder, so that its encoder is found again from elsewhere; anything else as it is."""
+    if isinstance(value, str) and value and Path(value).is_dir():
+        return str(Path(value).resolve())
+    return value

@@ -1,0 +1,62 @@
+"""Encoders as a person names them: `NAME`, or `NAME:option=value,…` with the options that the encoder takes.
+
+    descriptors
+    descriptors:side=128,grid=8
+    relational:checkpoint_dir=thaoshibe/relsim-qwenvl25-lora,recipe=crop448
+    my_module:Encoder:weights=a.bin
+
+A value is a whole number, a decimal number, true, false, or else text; in double quotes it is text whatever it looks
+like. A comma begins the next option where a name and `=` follow it, so that text may have commas.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from relsim.errors import EncoderError
+
+Value = str | int | float | bool
+
+_OPTIONS = re.compile(r":(?=[A-Za-z_]\w*=)")
+_NEXT = re.compile(r",(?=[A-Za-z_]\w*=)")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """An encoder's name, its options, and the text that named both, by which results call it."""
+
+    label: str
+    name: str
+    options: Mapping[str, Value] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> EncoderSpec:
+        """Raises `EncoderError` for a text without a name, or with an option twice."""
+        name, *rest = _OPTIONS.split(text, maxsplit=1)
+        if not name or "=" in name:
+            raise EncoderError(f"{text!r} names no encoder; write NAME or NAME:option=value,option=value")
+        options: dict[str, Value] = {}
+        for option in _NEXT.split(rest[0]) if rest else ():
+            key, _, value = option.partition("=")
+            if key in options:
+                raise EncoderError(f"{text!r} gives {key} twice")
+            options[key] = _value(value)
+        return cls(text, name, options)
+
+
+def _value(text: str) -> Value:
+    if text in ("true", "false"):
+        return text == "true"
+    if _NUMBER.fullmatch(text):
+        return float(text) if any(sign in text for sign in ".eE") else int(text)
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        try:
+            quoted = json.loads(text)
+        except ValueError as error:
+            raise EncoderError(f"{text} is no text in double quotes, as JSON has it") from error
+        return str(quoted)
+    return text

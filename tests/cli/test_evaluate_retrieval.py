@@ -1,0 +1,161 @@
+"""`relsim evaluate retrieval`: files, resuming, and what bad input does."""
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Twelve pictures in six pairs: a half of one colour beside a half of another; the pair shares its first colour."""
+    folder = tmp_path / "collection"
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for number, colour in enumerate(COLOURS):
+        for other in ("black", "white"):
+            picture = Image.new("RGB", (64, 64), colour)
+            picture.paste(other, (0, 0, 8 + 8 * number, 32))
+            picture.save(folder / "images" / f"{colour}-{other}.png")
+            rows.append({"image_hash": f"{colour}-{other}", "relation": colour})
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def retrieval(*arguments):
+    return ("evaluate", "retrieval", *arguments)
+
+
+def test_two_encoders_and_their_files(verb, pictures, tmp_path):
+    encoders = ("--encoder", "fake", "--encoder", "descriptors:side=32,grid=4")
+    result = verb(*retrieval(pictures / "manifest.jsonl", *encoders, "-o", tmp_path / "out"))
+    assert (result.exit_code, result.stderr.splitlines()[1:]) == (0, [])
+    assert "12 embedded by fake, 12 embedded by descriptors:side=32,grid=4" in result.stderr
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["1.000", "1.000", "to", "1.000", "12", "1.000", "precision@1", "fake"] in rows
+    assert any(row[-3:] == ["fake", "-", "descriptors:side=32,grid=4"] for row in rows)
+    found = json.loads((tmp_path / "out" / "retrieved_images.json").read_text())
+    assert list(found) == ["fake", "descriptors:side=32,grid=4"]
+    first = found["fake"][0]
+    assert (first["query_image_id"], first["top_k_image_ids"][0]) == ("red-black", "red-white")
+    assert first["query_image_path"] == str(pictures / "images" / "red-black.png")
+
+
+def test_the_second_run_embeds_nothing_and_writes_the_same_bytes(document, pictures, tmp_path, monkeypatch):
+    arguments = retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "--queries", 5, "-o", tmp_path / "out")
+    first = document(*arguments)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
+    assert first["tables"]["fake"]["embedded"] == 12
+
+    def refuse(*_):
+        pytest.fail("a picture was encoded again")
+
+    monkeypatch.setattr("relsim.encoders.fake.FakeEncoder.encode", refuse)
+    second = document(*arguments)
+    assert second["tables"]["fake"]["embedded"] == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()} == files
+    assert {**first, "tables": None} == {**second, "tables": None}
+
+
+def test_duplicates_count_apart(document, pictures, tmp_path):
+    """A copy of each picture makes it easy with duplicates; without them nothing changes."""
+    alone = document(*retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "-o", tmp_path / "alone"))
+    with (pictures / "manifest.jsonl").open("a") as manifest:
+        for path in sorted((pictures / "images").glob("*-black.png")):
+            shutil.copy(path, path.with_name(f"copy-{path.name}"))
+            manifest.write(json.dumps({"image_hash": f"copy-{path.stem}", "relation": path.stem.split("-")[0]}) + "\n")
+    found = document(
+        *retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "--distance", 0, "-o", tmp_path / "out")
+    )
+    assert (found["duplicates"]["queries"], found["duplicates"]["exact"]) == (12, 12)
+    assert alone["duplicates"]["exact"] == 0
+    whole = json.loads((tmp_path / "out" / "retrieval.json").read_text())
+    for query, result in zip(whole["queries"], whole["results"]["fake"], strict=True):
+        barred = [one["image_id"] for one in query["excluded"]]
+        assert not set(barred) & {match["image_id"] for match in result["matches"]}
+        if len(barred) > 1:
+            assert result["matches_with_duplicates"][0]["image_id"] == barred[1]
+
+
+def test_tables_take_part_and_may_be_the_collection(verb, document, pictures, tmp_path):
+    verb("embed", pictures / "manifest.jsonl", "--encoder", "descriptors", "-o", tmp_path / "looks.table")
+    both = document(
+        *retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "--table", f"looks={tmp_path / 'looks.table'}"),
+        *("-o", tmp_path / "both"),
+    )
+    assert list(both["methods"]) == ["fake", "looks"]
+    assert both["methods"]["looks"]["fingerprint"]["encoder"] == "descriptors"
+    alone = document(*retrieval("--table", f"looks={tmp_path / 'looks.table'}", "-o", tmp_path / "alone"))
+    assert alone["methods"]["looks"] == both["methods"]["looks"]
+    assert (alone["database"], alone["label"]) == (12, "relation")
+
+
+def test_distractors_and_a_list_of_queries(document, pictures, plain_images, tmp_path):
+    plain_images(tmp_path / "more", {f"{number}.png": (number * 40, 9, 200) for number in range(5)})
+    (tmp_path / "ask.txt").write_text("red-white\nblue-black\nunheard-of\n0.png\n")
+    found = document(
+        *retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "--distractors", tmp_path / "more"),
+        *("--query-from", tmp_path / "ask.txt", "-o", tmp_path / "out", "-k", 3),
+        exits=3,
+    )
+    assert (found["database"], found["distractors"], found["asked"]) == (17, 5, 2)
+    assert [one["image_id"] for one in found["left_out"]] == ["unheard-of", "0.png"]
+    whole = json.loads((tmp_path / "out" / "retrieval.json").read_text())
+    assert [query["image_id"] for query in whole["queries"]] == ["red-white", "blue-black"]
+
+
+def test_unreadable_pictures_are_rows_with_a_status(verb, pictures, tmp_path):
+    (pictures / "images" / "red-black.png").write_bytes(b"")
+    (pictures / "images" / "red-white.png").unlink()
+    result = verb(*retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "-o", tmp_path / "out"))
+    assert result.exit_code == 3
+    assert "  red-black: the file is empty (empty)" in result.stderr
+    whole = json.loads((tmp_path / "out" / "retrieval.json").read_text())
+    assert {one["image_id"]: one["status"] for one in whole["failures"]} == {
+        "red-black": "empty",
+        "red-white": "missing",
+    }
+    assert whole["database"] == 10
+
+
+def test_k_beyond_the_collection_is_told(verb, pictures, tmp_path):
+    result = verb(*retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "-k", 50, "-o", tmp_path / "out"))
+    assert result.exit_code == 0
+    assert "lists have at most 11 matches" in result.stderr
+
+
+def test_other_options_make_another_table(document, pictures, tmp_path):
+    for side in (32, 64):
+        found = document(
+            *retrieval(pictures / "images", "--encoder", f"descriptors:side={side}", "-o", tmp_path / "out")
+        )
+        assert found["tables"][f"descriptors:side={side}"]["embedded"] == 12
+    assert len(list((tmp_path / "out" / "tables").iterdir())) == 2
+
+
+def test_the_relational_encoder_takes_its_options(document, pictures, golden, tmp_path):
+    spec = f"relational:checkpoint_dir={golden / 'relsim'},base_model={golden / 'base'},device=cpu,dtype=float32"
+    found = document(*retrieval(pictures / "manifest.jsonl", "--encoder", spec, "--queries", 2, "-o", tmp_path / "out"))
+    assert found["methods"][spec]["fingerprint"]["encoder"] == "relational"
+    assert found["methods"][spec]["origin"]["checkpoint_dir"] == str(golden / "relsim")
+
+
+def test_what_cannot_be_asked_is_told(refused, verb, pictures, plain_images, tmp_path):
+    out = ("-o", tmp_path / "out")
+    assert "name a collection, or a table" in refused(*retrieval(*out))
+    (tmp_path / "empty").mkdir()
+    assert "no images" in refused(*retrieval(tmp_path / "empty", *out))
+    one = plain_images(tmp_path / "one", {"a.png": "red"})
+    assert "1 of 1 pictures can be used" in refused(*retrieval(one, "--encoder", "fake", *out))
+    assert "there is no encoder 'nobody'" in refused(*retrieval(pictures / "images", "--encoder", "nobody", *out))
+    assert "its options are side, grid" in refused(
+        *retrieval(pictures / "images", "--encoder", "descriptors:size=3", *out)
+    )
+    other = plain_images(tmp_path / "other", {"red-black.png": "red"})
+    told = refused(*retrieval(pictures / "images", "--encoder", "fake", "--distractors", other, *out))
+    assert "the id red-black.png names a picture of the collection" in told
+    assert verb(*retrieval(one, "--table", "nothing", *out)).exit_code == 2
+    assert verb(*retrieval(one, "--encoder", "fake", "--encoder", "fake", *out)).exit_code == 2

@@ -1,0 +1,34 @@
+"""Encoders as a person names them."""
+
+import pytest
+
+from relsim.errors import EncoderError
+from relsim.evaluation.encoder_specs import EncoderSpec
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "options"),
+    [
+        ("descriptors", "descriptors", {}),
+        ("descriptors:side=128,grid=8", "descriptors", {"side": 128, "grid": 8}),
+        ("mine:Encoder", "mine:Encoder", {}),
+        ("mine:Encoder:rate=0.5,fast=true", "mine:Encoder", {"rate": 0.5, "fast": True}),
+        ("relational:checkpoint_dir=C:/a,b/c=d,recipe=crop448", "relational", {"checkpoint_dir": "C:/a,b/c=d"}),
+        ('x:revision="1234",words=a,b', "x", {"revision": "1234", "words": "a,b"}),
+        ("x:empty=,n=-1e3", "x", {"empty": "", "n": -1000.0}),
+    ],
+)
+def test_names_and_options(text, name, options):
+    spec = EncoderSpec.parse(text)
+    assert (spec.label, spec.name) == (text, name)
+    assert {key: spec.options[key] for key in options} == options
+    assert {key: type(spec.options[key]) for key in options} == {key: type(value) for key, value in options.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", "names no encoder"), ("side=3", "names no encoder"), ("x:a=1,a=2", "gives a twice"), ('x:a="\\"', "no text")],
+)
+def test_what_is_no_spec_is_refused(text, told):
+    with pytest.raises(EncoderError, match=told):
+        EncoderSpec.parse(text)
