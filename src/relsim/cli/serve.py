@@ -1,0 +1,115 @@
+"""`relsim serve`: the page and its JSON API, over tables or over a drawn collection."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relsim.cli import options
+from relsim.cli.output import emit, image_progress, note
+
+if TYPE_CHECKING:
+    from relsim.web.library import Library
+
+_SERVER = "Server"
+_MIB = 2**20
+
+
+def serve(
+    table: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[TABLE]",
+            help="A table that `relsim embed` made. Default: a drawn collection, made when first needed.",
+        ),
+    ] = None,
+    attributes: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="A second table of the same images: the axis of looks.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="What the page calls the collection.")] = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen.", rich_help_panel=_SERVER)
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port", "-p", metavar="N", min=0, max=65_535, help="0 takes a free one.", rich_help_panel=_SERVER
+        ),
+    ] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Who asks must know it. Made up where others can reach --host.",
+            rich_help_panel=_SERVER,
+        ),
+    ] = None,
+    server_name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name by which browsers may call the server.", rich_help_panel=_SERVER),
+    ] = None,
+    max_upload: Annotated[
+        int, typer.Option(metavar="MIB", min=1, help="Largest picture that is received.", rich_help_panel=_SERVER)
+    ] = 32,
+    log_requests: Annotated[  # noqa: FBT002 - typer makes a flag of it
+        bool, typer.Option("--log-requests", help="A line of JSON on stderr for each request.", rich_help_panel=_SERVER)
+    ] = False,
+    checkpoint: options.Checkpoint = None,
+    base_model: options.BaseModel = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+) -> None:
+    """Open a page to look at a collection: search by picture or sentence, on one axis or two.
+
+    Without a table it draws a small collection whose relations are known. It listens on this machine alone unless told
+    otherwise, and stops at Ctrl-C.
+    """
+    try:
+        from relsim.web.app import create_app
+        from relsim.web.server import address, listen
+        from relsim.web.server import serve as run
+        from relsim.web.settings import ServerSettings, is_loopback
+    except ImportError as error:
+        from relsim.errors import MissingExtraError
+
+        raise MissingExtraError(error.name or "fastapi", "web", "the page") from error
+    from relsim.web.models import Models
+
+    if token is None and not is_loopback(host):
+        token = secrets.token_urlsafe(18)
+    settings = ServerSettings(
+        host=host, port=port, token=token, names=tuple(server_name or ()), max_upload_bytes=max_upload * _MIB
+    )
+    if table is None and attributes is not None:
+        raise typer.BadParameter("--attributes needs a table of relations beside it")
+    listening = listen(settings)
+    with listening:
+        library = _drawn() if table is None else _opened(table, attributes, name)
+        given = options.model_options(checkpoint, base_model, device, dtype, None)
+        models = Models(library, given)
+        app = create_app(library, models, settings)
+        emit(f"{library.name}: {len(library):,} images at {address(settings, listening)}")
+        note("Ctrl-C stops it")
+        run(app, listening, log_requests=log_requests)
+
+
+def _opened(table: Path, attributes: Path | None, name: str | None) -> Library:
+    from relsim.web.library import Library
+
+    return Library.open(table, attributes, name=name)
+
+
+def _drawn() -> Library:
+    """The drawn collection, from the cache where an earlier call has put it."""
+    from relsim.demo.collection import drawn_collection
+    from relsim.web.library import Library
+
+    made = drawn_collection(_watch)
+    return Library.open(made.relation, made.look, name="drawn world")
+
+
+def _watch(total: int) -> Any:
+    return image_progress(total, quiet=False)

@@ -1,0 +1,76 @@
+"""The application: routes, the guard before them, the page itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+
+from relsim._version import __version__
+from relsim.web import images_api, search_api
+from relsim.web.batching import BusyError
+from relsim.web.guard import Guard
+from relsim.web.library import Library
+from relsim.web.metrics import Watch
+from relsim.web.models import Models
+from relsim.web.settings import ServerSettings
+from relsim.web.state import State
+
+STATIC = Path(str(files("relsim.web").joinpath("static")))
+_COME_BACK = "1"  # seconds
+
+
+def create_app(library: Library, models: Models | None = None, settings: ServerSettings | None = None) -> FastAPI:
+    """The page and the API of a library, as an ASGI application."""
+    given = settings or ServerSettings()
+    state = State(library, models or Models(library), given)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with state:
+            yield
+
+    # The interactive pages of FastAPI load scripts from elsewhere; the document itself is at /api/openapi.json.
+    app = FastAPI(
+        title="relsim",
+        version=__version__,
+        summary="Relational visual similarity: images that work alike, whatever they look like.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.relsim = state
+    app.add_exception_handler(BusyError, _busy)
+    for router in (search_api.router, images_api.router):
+        app.include_router(router)
+
+    @app.get("/healthz", include_in_schema=False)
+    async def healthy() -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        state.count_waiting()
+        return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
+
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    # The last one added is the first to see a request: what is refused is counted, too.
+    app.add_middleware(Guard, settings=given)
+    app.add_middleware(Watch, metrics=state.metrics)
+    return app
+
+
+async def _busy(_: Request, error: Any) -> JSONResponse:
+    detail = f"too many questions wait ({error}); ask again in a moment"
+    return JSONResponse({"detail": detail}, status_code=429, headers={"retry-after": _COME_BACK})

@@ -1,0 +1,172 @@
+"""What stands before every route: who may ask, by which name, from which page, and how large a body may be.
+
+- The Host header must be a name that the server knows: a foreign page whose name leads here gets nothing.
+- With a token set, a request brings it as `Authorization: Bearer …` or as the cookie that `/?token=…` sets.
+- What changes something must come from a page of this server: browsers say so in `Sec-Fetch-Site` or `Origin`; and
+  it must carry the header `X-Relsim`, which no form and no foreign page can send.
+- Answers forbid scripts from elsewhere, frames and sniffing.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from relsim.web.settings import ServerSettings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+COOKIE = "relsim_token"
+WRITE_HEADER = b"x-relsim"
+UPLOADS = "/api/uploads"  # its bodies are pictures, and it counts them itself
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_OPEN = frozenset({"/healthz"})
+_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    b"font-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = [
+    (b"content-security-policy", _POLICY),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+]
+
+
+class Guard:
+    """An ASGI application around another."""
+
+    def __init__(self, app: App, settings: ServerSettings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it with the reason why not."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.lower(): value for name, value in reversed(scope["headers"])}
+        sending = _with_headers(send)
+        if self._asks_by_token(scope):
+            await self._give_cookie(scope, sending)
+            return
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await _refuse(sending, *refusal)
+            return
+        if scope["path"] != UPLOADS:
+            receive = self._bounded(receive)
+        try:
+            await self._app(scope, receive, sending)
+        except _TooLargeError:
+            await _refuse(sending, 413, f"a body of more than {self._settings.max_body_bytes:,} bytes")
+
+    def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[int, str] | None:
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if _without_port(host) not in self._settings.known_names:
+            return 421, "this server is not called that; name it with --name"
+        if scope["path"] not in _OPEN and not self._may_ask(headers):
+            return 401, "a token is needed: open the address that the server printed"
+        if scope["method"] not in _SAFE and (reason := _why_foreign(headers, host)) is not None:
+            return 403, reason
+        length = headers.get(b"content-length", b"0")
+        most = self._settings.max_upload_bytes if scope["path"] == UPLOADS else self._settings.max_body_bytes
+        if not length.isdigit() or int(length) > most:
+            return 413, f"a body of more than {most:,} bytes"
+        return None
+
+    def _may_ask(self, headers: MutableMapping[bytes, bytes]) -> bool:
+        token = self._settings.token
+        if token is None:
+            return True
+        kind, _, given = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if kind.lower() == "bearer" and _same(given.strip(), token):
+            return True
+        try:
+            cookie = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and _same(cookie.value, token)
+
+    def _asks_by_token(self, scope: Scope) -> bool:
+        if self._settings.token is None or scope["path"] != "/" or scope["method"] != "GET":
+            return False
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        return _same(given, self._settings.token)
+
+    async def _give_cookie(self, scope: Scope, send: Send) -> None:
+        """The token leaves the address bar for a cookie that no script can read."""
+        secure = "; Secure" if scope.get("scheme") == "https" else ""
+        cookie = f"{COOKIE}={self._settings.token}; Path=/; HttpOnly; SameSite=Strict{secure}"
+        headers = [(b"location", b"/"), (b"set-cookie", cookie.encode("latin-1")), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 303, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    def _bounded(self, receive: Receive) -> Receive:
+        received = 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._settings.max_body_bytes:
+                raise _TooLargeError
+            return message
+
+        return bounded
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+def _why_foreign(headers: MutableMapping[bytes, bytes], host: str) -> str | None:
+    """Why a request that changes something comes neither from this server's page nor from a program that means it."""
+    origin = headers.get(b"origin")
+    elsewhere = headers.get(b"sec-fetch-site", b"same-origin") not in (b"same-origin", b"none")
+    if elsewhere or (origin is not None and urlsplit(origin.decode("latin-1")).netloc.lower() != host):
+        return "this can be asked from the server's own page only"
+    return None if WRITE_HEADER in headers else "a request that changes something needs the header X-Relsim: 1"
+
+
+def _same(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), token.encode())
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return name if port.isdigit() and name else host
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = {name.lower() for name, _ in message["headers"]}
+            more = [(name, value) for name, value in _HEADERS if name not in given]
+            message = {**message, "headers": [*message["headers"], *more]}
+        await send(message)
+
+    return sending
+
+
+async def _refuse(send: Send, status: int, reason: str) -> None:
+    body = json.dumps({"detail": reason}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,169 @@
+"""A collection as the page sees it: a table of relation, where there is one a table of look, and what is known of each.
+
+Ids are all that anybody can ask for. Where an image lies is known to the server and told to nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from relsim.data.records import ImageRecord
+from relsim.encoders.base import Vectors
+from relsim.errors import SearchError
+from relsim.vectors.search import Searcher, unit_queries, vectors_of
+from relsim.vectors.table import VectorTable
+from relsim.vectors.two_axis import TwoAxisSearcher
+
+LOOK_ALONE = 1e4
+"""Weight of look beside which relation counts for nothing but ties."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is searched for: vectors (D,) of either axis, as far as there are any, and how the axes count.
+
+    `blend` runs from 0, same look, through 0.5, same logic, to 1, same logic and different look.
+    """
+
+    relation: Vectors
+    look: Vectors | None
+    count: int
+    blend: float = 0.5
+    without: str | None = None
+
+    @property
+    def weight(self) -> float:
+        """What `TwoAxisSearcher` takes away for look; below zero it is added."""
+        if self.blend >= 0.5:
+            return 2 * self.blend - 1
+        logic = 2 * self.blend
+        return -LOOK_ALONE if logic * LOOK_ALONE <= 1 else -(1 - logic) / logic
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An image that was found: its place, counted from 1, and its similarity to the query on each axis, -1 to 1."""
+
+    image_id: str
+    rank: int
+    relation: float
+    look: float | None
+
+
+class Library:
+    """Images with vectors on one axis or two. Safe to read from any number of threads."""
+
+    def __init__(self, relation: VectorTable, look: VectorTable | None = None, *, name: str | None = None) -> None:
+        self.relation, self.look = relation, look
+        self.name = name or relation.path.name
+        self._both = None if look is None else TwoAxisSearcher(relation, look)
+        self._one = Searcher(relation)
+        self.ids: tuple[str, ...] = tuple(relation.ids) if self._both is None else self._both.ids
+        if not self.ids:
+            raise SearchError(f"{relation.path} holds no images; embed some first")
+
+    @classmethod
+    def open(cls, relation: str | Path, look: str | Path | None = None, *, name: str | None = None) -> Library:
+        """The library of tables that `relsim embed` made. Raises `TableError` or `SearchError`."""
+        looks = None if look is None else VectorTable.open(look)
+        return cls(VectorTable.open(relation), looks, name=name)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self.records
+
+    @cached_property
+    def records(self) -> dict[str, ImageRecord]:
+        """What is known of each image, by id, in the order of the table."""
+        positions = self.relation.positions
+        found = self.relation.records([positions[image_id] for image_id in self.ids])
+        return {record.image_id: record for record in found}
+
+    def caption(self, image_id: str) -> str | None:
+        """The caption of an image, where one is known."""
+        text = self.records[image_id].fields.get("caption")
+        return text if isinstance(text, str) and text.strip() else None
+
+    def vectors(self, image_id: str) -> tuple[Vectors, Vectors | None]:
+        """Vectors (D,) of an image on either axis. Raises `SearchError` for an id that is not here."""
+        looks = None if self.look is None else vectors_of(self.look, [image_id])[0]
+        return vectors_of(self.relation, [image_id])[0], looks
+
+    def search(self, questions: Sequence[Question]) -> list[list[Neighbour]]:
+        """The nearest images of each question, best first, ties by id. Those of one kind are answered together."""
+        kinds: dict[tuple[float | None, int], list[int]] = {}
+        for number, question in enumerate(questions):
+            one_axis = self._both is None or question.look is None
+            kinds.setdefault((None if one_axis else question.weight, question.count), []).append(number)
+        found: dict[int, list[Neighbour]] = {}
+        for (weight, count), numbers in kinds.items():
+            asked = [questions[number] for number in numbers]
+            answers = self._one_axis(asked, count) if weight is None else self._two_axes(asked, count, weight)
+            found.update(zip(numbers, answers, strict=True))
+        return [found[number] for number in range(len(questions))]
+
+    def scores(self, question: Question) -> tuple[Vectors, Vectors | None]:
+        """Similarities (N,) of every image to a question on either axis, in the order of `ids`."""
+        relation = self._all(self.relation, question.relation)
+        return relation, None if question.look is None or self.look is None else self._all(self.look, question.look)
+
+    def _all(self, table: VectorTable, vector: Vectors) -> Vectors:
+        positions = [table.positions[image_id] for image_id in self.ids]
+        scores: Vectors = (table.vectors @ unit_queries(vector[None], table.dimension)[0])[positions]
+        return scores
+
+    def _one_axis(self, asked: Sequence[Question], count: int) -> list[list[Neighbour]]:
+        queries = _stacked([question.relation for question in asked])
+        without = [question.without for question in asked]
+        return [
+            [Neighbour(hit.image_id, hit.rank, hit.score, None) for hit in hits]
+            for hits in self._one.by_vectors(queries, count, exclude=without)
+        ]
+
+    def _two_axes(self, asked: Sequence[Question], count: int, weight: float) -> list[list[Neighbour]]:
+        assert self._both is not None  # noqa: S101 - `search` has seen to it
+        pair = (_stacked([question.relation for question in asked]), _stacked([_look(question) for question in asked]))
+        without = [question.without for question in asked]
+        return [
+            [Neighbour(hit.image_id, hit.rank, hit.relational, hit.attribute) for hit in hits]
+            for hits in self._both.by_vectors(*pair, count, weight=weight, exclude=without)
+        ]
+
+    def about(self) -> Mapping[str, Any]:
+        """What the page says of the collection."""
+        captions = sum(self.caption(image_id) is not None for image_id in self.ids)
+        return {
+            "name": self.name,
+            "images": len(self),
+            "captions": captions,
+            "axes": {
+                "relation": _axis(self.relation),
+                "look": None if self.look is None else _axis(self.look),
+            },
+        }
+
+
+def _axis(table: VectorTable) -> dict[str, Any]:
+    origin = dict(table.origin)
+    return {
+        "encoder": origin.get("encoder", "relational"),
+        "checkpoint": origin.get("checkpoint_dir"),
+        "dimension": table.dimension,
+    }
+
+
+def _look(question: Question) -> Vectors:
+    assert question.look is not None  # noqa: S101 - see above
+    return question.look
+
+
+def _stacked(vectors: Sequence[Vectors]) -> Vectors:
+    import numpy as np
+
+    return np.stack(vectors)

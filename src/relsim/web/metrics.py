@@ -1,0 +1,89 @@
+"""What a server counts, for Prometheus, and one line of JSON for each request in its log.
+
+Routes stand for paths, so that nobody can fill the memory with names of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from relsim.web.guard import App, Message, Receive, Scope, Send
+
+log = logging.getLogger("relsim.web.requests")
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """Counters of one server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        given: dict[str, Any] = {"registry": self.registry}
+        self.requests = Counter("relsim_requests", "Requests by route and status.", ["route", "status"], **given)
+        self.seconds = Histogram(
+            "relsim_request_seconds", "Time from request to answer.", ["route"], buckets=_BUCKETS, **given
+        )
+        self.waiting = Gauge("relsim_waiting", "Questions that wait for a thread.", ["queue"], **given)
+        self.refused = Counter(
+            "relsim_busy", "Questions that were sent away because too many wait.", ["queue"], **given
+        )
+        self.images = Gauge("relsim_images", "Images of the collection.", **given)
+
+    def text(self) -> bytes:
+        """Everything in the format of Prometheus."""
+        return generate_latest(self.registry)
+
+
+class Watch:
+    """An ASGI application around another, which counts and logs its requests."""
+
+    def __init__(self, app: App, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status, size = time.perf_counter(), 500, 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            seconds = time.perf_counter() - began
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(seconds)
+            log.info("%s", _Line(scope, route, status, size, seconds))
+
+
+class _Line:
+    """A line of the log; made only if somebody reads it."""
+
+    def __init__(self, scope: Scope, route: str, status: int, size: int, seconds: float) -> None:
+        self._facts = {
+            "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "client": (scope.get("client") or ("", 0))[0],
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "bytes": size,
+            "milliseconds": round(1000 * seconds, 1),
+        }
+
+    def __str__(self) -> str:
+        return json.dumps(self._facts)

@@ -1,0 +1,98 @@
+"""The models behind the page: the encoders that made the tables, the encoder of sentences, and percentiles.
+
+Each is loaded once, in a thread, when it is first needed or when the server has time for it; a query by id needs none.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from relsim.encoders.base import AnyEncoder, TextEncoder, Vectors
+from relsim.encoders.registry import encoder_of
+from relsim.encoders.stream import encode_images
+from relsim.errors import SearchError
+from relsim.vectors.calibration import percentile_of
+from relsim.vectors.table import VectorTable
+from relsim.web.library import Library
+
+
+@dataclass(frozen=True, slots=True)
+class PictureVectors:
+    """A picture on either axis."""
+
+    relation: Vectors
+    look: Vectors | None
+
+
+class Models:
+    """The encoders of a library. Thread-safe: each is made once, whoever asks first."""
+
+    def __init__(self, library: Library, options: Mapping[str, Any] | None = None) -> None:
+        self._library = library
+        self._options = dict(options or {})
+        self._lock = threading.Lock()
+        self._made: dict[str, Any] = {}
+
+    def warm_up(self) -> None:
+        """Load what a first question by picture or sentence would wait for."""
+        self.pictures([Image.new("RGB", (32, 32))])
+        if self.reads_sentences:
+            self.sentences(["{Objects}"])
+
+    @property
+    def reads_sentences(self) -> bool:
+        """Whether the space of relation has sentences: that of a query-token model does."""
+        return self._library.relation.fingerprint.to_dict().get("encoder") == "relational"
+
+    def pictures(self, images: Sequence[Image.Image]) -> list[PictureVectors]:
+        """Vectors of RGB pictures on the axes that the library has, in order."""
+        relation = encode_images(self._encoder("relation", self._library.relation), list(images))
+        if self._library.look is None:
+            return [PictureVectors(vector, None) for vector in relation]
+        looks = encode_images(self._encoder("look", self._library.look), list(images))
+        return [PictureVectors(*pair) for pair in zip(relation, looks, strict=True)]
+
+    def sentences(self, texts: Sequence[str]) -> list[Vectors]:
+        """Vectors (D,) of anonymous sentences in the space of relation. Raises `SearchError` where it has none."""
+        if not self.reads_sentences:
+            raise SearchError("the space of this collection has no sentences; ask with a picture")
+        return list(self._sentence_encoder().encode_text(list(texts)))
+
+    def percentile(self, axis: str, score: float) -> float | None:
+        """Share in percent of unrelated pictures that score less; None until the model is loaded, or if none is known.
+
+        A page that shows scores must not wait for a model.
+        """
+        encoder = self._made.get(axis)
+        vlm = getattr(encoder, "vlm", None)
+        null = None if vlm is None else vlm.checkpoint.null_distribution
+        return percentile_of(score, null) if null else None
+
+    def _encoder(self, axis: str, table: VectorTable) -> AnyEncoder:
+        def make() -> AnyEncoder:
+            encoder = encoder_of({**table.origin, **self._options})
+            table.require_fingerprint(encoder.fingerprint)
+            return encoder
+
+        made: AnyEncoder = self._once(axis, make)
+        return made
+
+    def _sentence_encoder(self) -> TextEncoder:
+        def make() -> TextEncoder:
+            from relsim.models.text_encoder import CaptionEncoder
+
+            return CaptionEncoder()
+
+        made: TextEncoder = self._once("sentences", make)
+        return made
+
+    def _once(self, name: str, make: Any) -> Any:
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            return self._made[name]

@@ -1,0 +1,63 @@
+"""Running the application: one process, one event loop, a clean end."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+
+from relsim.errors import RelsimError
+from relsim.web.settings import ServerSettings
+
+_BACKLOG = 1_024
+_CONNECTIONS = 512
+_IDLE_SECONDS, _END_SECONDS = 15, 10
+
+
+def listen(settings: ServerSettings) -> socket.socket:
+    """The socket of the server, bound; with port 0 the system chooses one. Raises `RelsimError`."""
+    host = settings.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise RelsimError(
+            f"{settings.host}:{settings.port} cannot be listened on: {(error.strerror or str(error)).lower()}; "
+            "another --port may be free (0 takes any)"
+        ) from error
+    return listening
+
+
+def address(settings: ServerSettings, listening: socket.socket) -> str:
+    """Where to point a browser; with a token, the address brings it."""
+    host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
+    secret = f"/?token={settings.token}" if settings.token else ""
+    return f"http://{host}:{listening.getsockname()[1]}{secret}"
+
+
+def serve(app: FastAPI, listening: socket.socket, *, log_requests: bool = False) -> None:
+    """Serve until SIGINT or SIGTERM; requests under way have ten seconds to end."""
+    if log_requests:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        requests = logging.getLogger("relsim.web.requests")
+        requests.addHandler(handler)
+        requests.setLevel(logging.INFO)
+        requests.propagate = False
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        backlog=_BACKLOG,
+        limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=_END_SECONDS,
+        server_header=False,
+    )
+    uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,66 @@
+"""What a server is told: where it listens, who may ask, and how much."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from relsim.errors import SourceError
+
+MIB = 2**20
+LOOPBACK_NAMES = frozenset({"localhost"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """Every setting of a server, checked when it is made. Raises `SourceError` for values that make no sense.
+
+    Without a `token` only this machine may ask, so a `host` that others can reach needs one. `names` are further names
+    by which browsers may call the server; others are refused, so that no foreign page can reach it by a name of its own
+    that leads here. Times are in seconds.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = None
+    names: tuple[str, ...] = ()
+    max_upload_bytes: int = 32 * MIB
+    max_upload_pixels: int = 64_000_000
+    upload_seconds: float = 30.0  # for the whole body of an upload to arrive
+    decode_seconds: float = 10.0
+    uploads_kept: int = 256
+    max_body_bytes: int = MIB  # of any other request
+    batch: int = 32  # questions that are answered together
+    waiting: int = 256  # questions that may wait; the next is told to come back
+    thumbnail_bytes: int = 64 * MIB  # memory for thumbnails that were made
+
+    def __post_init__(self) -> None:
+        for name in ("max_upload_bytes", "max_upload_pixels", "uploads_kept", "max_body_bytes", "batch", "waiting"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("upload_seconds", "decode_seconds"):
+            _check(name, getattr(self, name), getattr(self, name) > 0, "more than 0")
+        _check("port", self.port, 0 <= self.port <= 65_535, "from 0 to 65,535")
+        if self.token is None and not is_loopback(self.host):
+            raise SourceError(f"others can reach {self.host}: give --token, or listen on 127.0.0.1")
+        if self.token is not None and (len(self.token) < 8 or not self.token.isascii() or not self.token.isprintable()):
+            raise SourceError("a token has at least 8 printable ASCII characters")
+
+    @property
+    def known_names(self) -> frozenset[str]:
+        """Names in a Host header that are answered, in lower case and without a port."""
+        own = {self.host.lower()} | {name.lower() for name in self.names}
+        return frozenset(own | LOOPBACK_NAMES | {"127.0.0.1", "[::1]"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach that address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() in LOOPBACK_NAMES
+
+
+def _check(name: str, value: Any, good: bool, acceptable: str) -> None:  # noqa: FBT001 - the outcome of a comparison
+    if not good:
+        raise SourceError(f"{name} is {value!r}; it must be {acceptable}")

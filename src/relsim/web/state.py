@@ -1,0 +1,91 @@
+"""What the routes share: the library, the models, the queues before them, uploads, counters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import final
+
+from PIL import Image
+
+from relsim.encoders.base import Vectors
+from relsim.errors import RelsimError
+from relsim.web.batching import Answer, Asked, Batcher, BusyError
+from relsim.web.library import Library, Neighbour, Question
+from relsim.web.metrics import Metrics
+from relsim.web.models import Models, PictureVectors
+from relsim.web.settings import ServerSettings
+from relsim.web.thumbnails import Thumbnails
+from relsim.web.uploads import Uploads
+
+logger = logging.getLogger(__name__)
+_THUMBNAIL_THREADS = 2
+
+
+@final
+class State:
+    """Everything behind the routes. A context: its threads and processes end with it."""
+
+    def __init__(self, library: Library, models: Models, settings: ServerSettings) -> None:
+        self.library, self.models, self.settings = library, models, settings
+        self.about = library.about()
+        self.metrics = Metrics()
+        self.metrics.images.set(len(library))
+        self.thumbnails = Thumbnails(settings.thumbnail_bytes)
+        self.uploads = Uploads(settings)
+        self.threads = ThreadPoolExecutor(_THUMBNAIL_THREADS, thread_name_prefix="thumbnail")
+        limits = {"most": settings.batch, "waiting": settings.waiting}
+        self._searches: Batcher[Question, list[Neighbour]] = Batcher("search", library.search, **limits)
+        self._pictures: Batcher[Image.Image, PictureVectors] = Batcher("pictures", models.pictures, **limits)
+        self._sentences: Batcher[str, Vectors] = Batcher("sentences", models.sentences, **limits)
+        self._stack = AsyncExitStack()
+        self._warming: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> State:
+        for part in (self.uploads, self._searches, self._pictures, self._sentences):
+            await self._stack.enter_async_context(part)
+        self._warming = asyncio.create_task(self._warm_up())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._warming is not None:
+            self._warming.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._warming
+        await self._stack.aclose()
+        self.threads.shutdown(cancel_futures=True)
+
+    def count_waiting(self) -> None:
+        """Bring the counters of the queues up to date."""
+        for queue in (self._searches, self._pictures, self._sentences):
+            self.metrics.waiting.labels(queue.name).set(queue.waiting)
+
+    async def search(self, question: Question) -> list[Neighbour]:
+        """The nearest images. Raises `BusyError`."""
+        return await self._asked(self._searches, question)
+
+    async def picture(self, image: Image.Image) -> PictureVectors:
+        """Vectors of a picture. Raises `BusyError`."""
+        return await self._asked(self._pictures, image)
+
+    async def sentence(self, text: str) -> Vectors:
+        """The vector of a sentence. Raises `BusyError`, and `SearchError` where the space has none."""
+        return await self._asked(self._sentences, text)
+
+    async def _asked(self, queue: Batcher[Asked, Answer], question: Asked) -> Answer:
+        try:
+            return await queue.ask(question)
+        except BusyError:
+            self.metrics.refused.labels(queue.name).inc()
+            raise
+
+    async def _warm_up(self) -> None:
+        """Load the models while the first page is looked at."""
+        try:
+            await asyncio.to_thread(self.models.warm_up)
+        except RelsimError as error:
+            # Queries by id go on; whoever asks with a picture is told the same.
+            logger.warning("no search by picture or sentence: %s", error)

@@ -1,0 +1,66 @@
+// Two pictures side by side, with what is known of the pair.
+
+import { get, thumbnail } from "./api.js";
+import { h, percent, say, score } from "./dom.js";
+
+/** Open the comparison of a query (`{id}` or `{upload}`) with an image of the collection. */
+export async function compare(query, image, signal) {
+  let pair;
+  try {
+    pair = await get("/api/pair", { first: image.id, id: query.id, upload: query.upload }, signal);
+  } catch (error) {
+    if (error.name !== "AbortError") say(error.message);
+    return;
+  }
+  const dialog = h("dialog", { class: "compare", "aria-labelledby": "compared" });
+  const one = (of, name, caption) =>
+    h(
+      "figure",
+      {},
+      h("img", { src: thumbnail(of, of.upload ? 384 : 1024), alt: caption || name }),
+      h("figcaption", {}, caption && h("q", {}, caption), h("span", { class: "note" }, name)),
+    );
+  const row = (axis, label, value, percentile) =>
+    value !== null &&
+    h(
+      "div",
+      { class: axis },
+      h("dt", {}, label),
+      h(
+        "dd",
+        {},
+        h("span", { class: "bar", style: { "--value": String(Math.max(0, value)) }, "aria-hidden": "true" }),
+        score(value),
+        percentile !== null && h("span", { class: "note" }, percent(percentile)),
+      ),
+    );
+  dialog.append(
+    h("h2", { id: "compared" }, kindOf(pair)),
+    h(
+      "div",
+      { class: "two" },
+      one(query, query.id ?? "your picture", pair.captions[1]),
+      one(image, image.id, pair.captions[0]),
+    ),
+    h(
+      "dl",
+      { class: "bars large" },
+      row("relation", "logic", pair.relation, pair.relation_percentile),
+      row("look", "look", pair.look, pair.look_percentile),
+    ),
+    h("form", { method: "dialog" }, h("button", { class: "primary", autofocus: true }, "Close")),
+  );
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+const ALIKE = 90;
+
+/** What Gentner and Markman (American Psychologist 52, 1997) call such a pair, where percentiles tell. */
+function kindOf({ relation_percentile: logic, look_percentile: look }) {
+  if (logic === null || look === null) return "Two pictures";
+  if (logic >= ALIKE) return look >= ALIKE ? "Literal similarity: logic and look" : "Analogy: the logic, not the look";
+  return look >= ALIKE ? "Mere appearance: the look, not the logic" : "Little in common";
+}

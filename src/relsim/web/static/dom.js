@@ -1,0 +1,44 @@
+// Elements from data. Text is always set as text, so nothing that comes from a collection is ever markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+const SVG_TAGS = new Set(["svg", "path", "line", "rect", "circle", "g", "text"]);
+
+/** An element: `h("a", {href: "#", class: "x", onclick: f}, "text", child)`. */
+export function h(tag, props = {}, ...children) {
+  const element = SVG_TAGS.has(tag) ? document.createElementNS(SVG, tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") for (const [key, text] of Object.entries(value)) element.style.setProperty(key, text);
+    else if (name in element && !SVG_TAGS.has(tag) && typeof value !== "string") element[name] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+let hiding = 0;
+
+/** Tell something in passing; screen readers say it. */
+export function say(text) {
+  const toast = document.getElementById("status");
+  toast.textContent = text;
+  toast.hidden = false;
+  clearTimeout(hiding);
+  hiding = setTimeout(() => (toast.hidden = true), 6000);
+}
+
+/** Tell screen readers alone what everybody else sees. */
+export function hear(text) {
+  document.getElementById("heard").textContent = text;
+}
+
+/** A percentile in words. */
+export const percent = (value) =>
+  value >= 99.95 ? "higher than 99.9 % of unrelated pairs" : `higher than ${value.toFixed(1)} % of unrelated pairs`;
+
+/** A number of images, with separators. */
+export const count = (number) => number.toLocaleString("en");
+
+/** A score with two digits and a true minus sign. */
+export const score = (number) => number.toFixed(2).replace("-", "\u2212");

@@ -1,0 +1,118 @@
+"""Pictures that people bring: received with limits, decoded first in a process of its own, kept for a while in memory.
+
+The process (that of downloads) has limits of time, memory and pixels, so a file that is made to hang or to burst takes
+nothing else along. Only what has passed there is decoded here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import final
+
+from PIL import Image
+
+from relsim.data.download.bodies import Body
+from relsim.data.download.decoding import DecodeError, Decoders
+from relsim.data.download.options import DownloadOptions
+from relsim.data.images import Limits, decode_image
+from relsim.data.records import Status
+from relsim.errors import ImageError
+from relsim.web.models import PictureVectors
+from relsim.web.settings import ServerSettings
+from relsim.web.thumbnails import shrink
+
+SHOWN_SIDE = 384
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A picture that somebody brought: its size, its vectors, and what the page shows of it."""
+
+    token: str
+    width: int
+    height: int
+    vectors: PictureVectors
+    thumbnail: bytes
+
+
+class TooSlowError(Exception):
+    """A body did not arrive in time."""
+
+
+@final
+class Uploads:
+    """Receives pictures, and keeps the last ones by a token that nobody can guess. A context."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._kept: OrderedDict[str, Upload] = OrderedDict()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Uploads:
+        given = self._settings
+        self._folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="relsim-uploads-")))
+        options = DownloadOptions(
+            decoders=1,
+            decode_timeout=given.decode_seconds,
+            max_bytes=given.max_upload_bytes,
+            max_pixels=given.max_upload_pixels,
+        )
+        self._decoders = await self._stack.enter_async_context(Decoders(options))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, token: str) -> Upload | None:
+        """The upload of a token, None where it is unknown or has been given up for later ones."""
+        return self._kept.get(token)
+
+    async def receive(self, pieces: AsyncIterator[bytes]) -> Image.Image:
+        """The picture of a request's body. Raises `ImageError` for one that cannot be used, and `TooSlowError`."""
+        body = Body(self._folder)
+        try:
+            try:
+                await asyncio.wait_for(self._fill(body, pieces), self._settings.upload_seconds)
+            except asyncio.TimeoutError:
+                raise TooSlowError from None
+            return await self._decoded(body)
+        finally:
+            body.close()
+
+    def keep(self, image: Image.Image, vectors: PictureVectors) -> Upload:
+        """Keep a picture under a new token; the oldest of too many goes."""
+        token = secrets.token_urlsafe(16)
+        upload = Upload(token, image.width, image.height, vectors, shrink(image, SHOWN_SIDE))
+        self._kept[token] = upload
+        while len(self._kept) > self._settings.uploads_kept:
+            self._kept.popitem(last=False)
+        return upload
+
+    async def _fill(self, body: Body, pieces: AsyncIterator[bytes]) -> None:
+        most = self._settings.max_upload_bytes
+        async for piece in pieces:
+            if body.size + len(piece) > most:
+                raise ImageError(Status.TOO_LARGE, f"a file of more than {most:,} bytes")
+            body.add(piece)
+        body.finish()
+
+    async def _decoded(self, body: Body) -> Image.Image:
+        if body.size == 0:
+            raise ImageError(Status.EMPTY, "no bytes arrived")
+        try:
+            await self._decoders.decode(body)
+        except DecodeError as error:
+            raise ImageError(error.status, error.reason) from error
+        limits = Limits(max_bytes=self._settings.max_upload_bytes, max_pixels=self._settings.max_upload_pixels)
+        data = b"".join(body.pieces())
+        return await asyncio.to_thread(decode_image, data, limits=limits)
