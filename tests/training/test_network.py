@@ -107,6 +107,40 @@ def test_peft_loads_what_the_trainer_writes(network, golden, squares, tmp_path, 
     assert json.loads((tmp_path / "new" / "adapter_config.json").read_text())["r"] == 16
 
 
+def test_peft_loads_the_captioner_that_the_trainer_writes(network, golden, squares, tmp_path):
+    """The base as it is, then peft, as the published captioning script does; relsim reads the same folder."""
+    from peft import PeftModel
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    from relsim.captions.captioner import Captioner
+    from relsim.models.dense import DenseQwen25VL
+
+    made = network("objective.task=caption", "model.prompt=What is it?")
+    write_network(tmp_path / "new", made, training={}, texts={})
+    base = Qwen2_5_VLForConditionalGeneration.from_pretrained(golden / "base", dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, tmp_path / "new").eval()
+    pass_, tokens = DenseQwen25VL(model, made.pixels), torch.tensor([[*made.prompt.suffix, 5, 6, 7]] * 4)
+    mask = torch.zeros_like(tokens, dtype=torch.bool)
+    mask[:, -3:] = True
+    with torch.no_grad(), made.evaluating():
+        patches = torch.from_numpy(cut_squares(squares, made.pixels))
+        ours, theirs = (
+            one.caption_logits(one.image_tokens(patches, made.grid), made.prompt.prefix, tokens, mask, grid=made.grid)
+            for one in (made.dense, pass_)
+        )
+    plain = DenseQwen25VL(base.from_pretrained(golden / "base", dtype=torch.float32), made.pixels)
+    with torch.no_grad():
+        image_tokens = plain.image_tokens(patches, made.grid)
+        untrained = plain.caption_logits(image_tokens, made.prompt.prefix, tokens, mask, grid=made.grid)
+    assert (ours - theirs).abs().max() < 1e-5
+    assert (ours - untrained).abs().max() > 0.01
+    captioner = Captioner.load(tmp_path / "new", device="cpu", dtype="float32")
+    assert (captioner.recipe, len(captioner.caption(Image.fromarray(squares[0]), max_new_tokens=2))) == (made.recipe, 1)
+    files = {path.name for path in (tmp_path / "new").iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja"} <= files
+    assert not {"projection_and_config.pt", "projection.safetensors"} & files
+
+
 def test_a_whole_model_is_stored_in_bf16_unless_told_otherwise(network, squares, tmp_path):
     made = network("model.tune=all", "model.storage=bf16")
     write_network(tmp_path / "new", made, training={}, texts={"README.md": "card"})
