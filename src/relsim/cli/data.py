@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,18 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relsim.cli import options
+from relsim.cli.data_statistics import print_statistics, shown_size
 from relsim.cli.output import emit, image_progress, note, print_json, print_rows
 from relsim.data.identity import printable
 
 if TYPE_CHECKING:
     from relsim.data.curation.inventory import Inventory, Progress
-    from relsim.data.curation.statistics import Spread, Statistics
     from relsim.data.manifest import BadLine
 
 EXIT_FAULTS = 1
-_SHOWN = 10
 _SHOWN_BAD_LINES = 5
-_BAR = 30  # signs of the longest bar
 
 Source = Annotated[
     str,
@@ -127,14 +124,17 @@ def stats(
     workers: Workers = None,
     as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
 ) -> None:
-    """Count what is in a collection: rows by status, sizes, formats, captions, hosts, repeats."""
-    from relsim.data.curation.statistics import statistics_of
+    """Count what is in a collection: rows by status, sizes, formats, captions and what they name, hosts, repeats."""
+    from relsim.captions.summary import CaptionSummary
+    from relsim.data.curation.statistics import captions_of, statistics_of
 
-    facts = statistics_of(inventory_of(source, image_folder, workers, quiet=as_json))
+    inventory = inventory_of(source, image_folder, workers, quiet=as_json)
+    facts, summary = statistics_of(inventory), CaptionSummary.of(captions_of(inventory.items))
     if as_json:
-        print_json({"schema": "relsim.data_stats/1", **facts.to_dict()})
+        anonymity = None if summary is None else summary.to_dict()
+        print_json({"schema": "relsim.data_stats/1", **facts.to_dict(), "anonymity": anonymity})
     else:
-        _print_statistics(facts)
+        print_statistics(facts, summary)
 
 
 def verify(
@@ -159,7 +159,7 @@ def verify(
         without = ", ".join(f"{count:,} {name}" for name, count in found.without_image.items())
         compared = f"{found.compared:,} compared with their digest"
         note(
-            f"{found.name}: {found.images:,} images of {found.rows:,} rows read ({_size(found.bytes)}), {compared}"
+            f"{found.name}: {found.images:,} images of {found.rows:,} rows read ({shown_size(found.bytes)}), {compared}"
             + (f"; without an image: {without}" if without else "")
         )
         note(f"{len(found.faults):,} faults" if found.faults else "no faults")
@@ -230,65 +230,3 @@ def report_bad_lines(source: str | Path) -> Callable[[BadLine], None]:
             note(f"{source}: and more; a bad line is passed over and the rest is read")
 
     return report
-
-
-def _print_statistics(facts: Statistics) -> None:
-    repeats = f" ({facts.repeated_ids:,} repeat an id)" if facts.repeated_ids else ""
-    emit(f"{printable(facts.name)}: {facts.rows:,} rows{repeats}")
-    _print_bars("status", facts.statuses)
-    _print_bars("format", facts.formats)
-    spreads = {"width": facts.width, "height": facts.height, "pixels": facts.pixels, "bytes": facts.image_bytes}
-    _print_spreads("images", {name: spread for name, spread in spreads.items() if spread is not None})
-    if facts.stored_bytes is not None:
-        emit(f"  {_size(facts.stored_bytes)} on the disk")
-    if facts.repeated_bytes:
-        emit(f"  {facts.repeated_bytes:,} have the bytes of another")
-    captions = facts.captions
-    emit("")
-    emit(
-        f"captions: {captions.present:,} rows with one, {captions.absent:,} without; {captions.distinct:,} different, "
-        f"{captions.without_placeholder:,} without a placeholder, {captions.quoted:,} with stray quotes"
-    )
-    lengths = {"characters": captions.characters, "words": captions.words, "placeholders": captions.placeholders}
-    _print_spreads("", {name: spread for name, spread in lengths.items() if spread is not None})
-    _print_bars("repeated captions", captions.commonest)
-    _print_bars("placeholders", captions.commonest_placeholders)
-    if facts.groups:
-        emit(f"groups: {facts.groups:,}")
-    _print_bars(f"hosts ({facts.host_count:,})", {name: host["rows"] for name, host in facts.hosts.items()})
-
-
-def _print_bars(title: str, counts: Mapping[str, int]) -> None:
-    """Counts with small bars, as far as the terminal's encoding has a sign for them."""
-    if not counts:
-        return
-    emit("")
-    emit(f"{title}:")
-    shown = list(counts.items())[:_SHOWN]
-    most, width = max(counts.values()), max(len(f"{count:,}") for _, count in shown)
-    sign = "\u2588" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
-    for name, count in shown:
-        bar = sign * max(1, round(_BAR * count / most))
-        emit(f"  {f'{count:,}'.rjust(width)}  {bar.ljust(_BAR)}  {printable(name)}")
-    if len(counts) > len(shown):
-        emit(f"  and {len(counts) - len(shown):,} more")
-
-
-def _print_spreads(title: str, spreads: Mapping[str, Spread]) -> None:
-    if not spreads:
-        return
-    emit("")
-    places = list(next(iter(spreads.values())).quantiles)
-    names = {"0": "least", "50": "median", "100": "most"}
-    columns = [names.get(place, f"{place} %") for place in places]
-    rows = [[*(f"{spread.quantiles[place]:,}" for place in places), name] for name, spread in spreads.items()]
-    print_rows([*columns, title], rows)
-
-
-def _size(count: int) -> str:
-    size, unit = float(count), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1_000:
-            break
-        size, unit = size / 1_000, larger
-    return f"{count:,} bytes" if unit == "bytes" else f"{size:.1f} {unit}"

@@ -123,9 +123,14 @@ def statistics_of(inventory: Inventory) -> Statistics:
     )
 
 
+def captions_of(items: Sequence[Item]) -> list[str]:
+    """The cleaned captions of the rows that have one, in order."""
+    texts = ((item.clean_caption or "").strip() for item in items)
+    return [text for text in texts if text]
+
+
 def _captions(items: Sequence[Item]) -> CaptionFacts:
-    texts = [(item.clean_caption or "").strip() for item in items]
-    present = [text for text in texts if text]
+    present = captions_of(items)
     counts = Counter(present)
     marks = [_PLACEHOLDER.findall(text) for text in present]
     return CaptionFacts(
