@@ -15,6 +15,7 @@ from PIL import Image
 from relsim.captions.anonymity import check
 from relsim.evaluation.statistics import wilson
 from relsim.models.checkpoint import read_metadata
+from relsim.training import caption_check
 from relsim.training.caption_check import CaptionLeaks
 from relsim.training.caption_samples import choose
 from relsim.training.crops import CropStore
@@ -226,12 +227,19 @@ LEAKING = ["A golden retriever next to {Object}", "Growth of {Subject}", "A row"
 def test_captions_that_name_things_are_counted_once():
     leaks = CaptionLeaks.of(LEAKING)
     assert str(leaks) == "2 of 3 captions name things, e.g. 'A golden retriever next to {Object}' (golden retriever)"
-    assert leaks.to_json() == {"captions": 3, "leaks": 2, "leak_rate": wilson(2, 3).to_json()}
+    assert leaks.to_json() == {"different": 3, "captions": 3, "leaks": 2, "leak_rate": wilson(2, 3).to_json()}
 
 
 def test_none_and_one_are_told_as_such():
     assert str(CaptionLeaks.of(["Growth of {Subject}"])) == "none of 1 captions names things"
     assert str(CaptionLeaks.of(["A row", "{A} row"])) == "1 of 2 captions names things, e.g. 'A row' (no placeholder)"
+
+
+def test_of_many_captions_some_are_checked_evenly(monkeypatch):
+    monkeypatch.setattr(caption_check, "MOST_CHECKED", 4)
+    leaks = CaptionLeaks.of([f"{{A}} row {number}" if number % 2 else f"row {number}" for number in range(10)])
+    assert str(leaks) == ("2 of 4 captions (checked of 10 different ones) name things, e.g. 'row 0' (no placeholder)")
+    assert CaptionLeaks.of([]).captions == 0
 
 
 def test_a_long_example_is_cut():
