@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from relsim._version import __version__
 from relsim.errors import ImageError
-from relsim.web.search_api import LONGEST_SENTENCE, MOST_RESULTS, ImageId, UploadToken, known
+from relsim.web.search_api import LONGEST_SENTENCE, MOST_RESULTS, ImageId, UploadToken, known, told
 from relsim.web.state import State
 from relsim.web.thumbnails import MEDIA_TYPE, SIDES
 
@@ -125,7 +125,7 @@ async def thumbnail(
     try:
         data = await asyncio.get_running_loop().run_in_executor(state.threads, state.thumbnails.of, record, side)
     except ImageError as error:
-        raise HTTPException(404, f"the picture cannot be shown: {error.reason} ({error.status})") from error
+        raise HTTPException(404, f"the picture cannot be shown: {told(error)}") from error
     return _picture(request, data)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request
 from pydantic import BaseModel, Field
 
+from relsim.data.records import Status
 from relsim.errors import ImageError, SearchError
 from relsim.web.library import Neighbour, Question
 from relsim.web.state import State
@@ -108,7 +109,7 @@ async def receive(request: Request) -> Uploaded:
     except TooSlowError:
         raise HTTPException(_SLOW, "the picture did not arrive in time") from None
     except ImageError as error:
-        raise HTTPException(_UNUSABLE, f"this picture cannot be used: {error.reason} ({error.status})") from error
+        raise HTTPException(_UNUSABLE, f"this picture cannot be used: {told(error)}") from error
     upload = state.uploads.keep(image, await state.picture(image))
     return Uploaded(upload=upload.token, width=upload.width, height=upload.height)
 
@@ -156,6 +157,11 @@ async def asked(
         return "text", sentence, Question(await state.sentence(sentence), None, count, blend)
     except SearchError as error:
         raise HTTPException(_UNUSABLE, str(error)) from error
+
+
+def told(error: ImageError) -> str:
+    """Why an image cannot be used, with its status."""
+    return f"{error.reason} ({Status(error.status).value})"
 
 
 def known(state: State, image_id: str) -> str:

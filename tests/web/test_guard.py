@@ -1,0 +1,121 @@
+"""Who may ask, by which name, from which page, and how much."""
+
+import pytest
+
+from relsim.errors import SourceError
+from relsim.web.settings import ServerSettings, is_loopback
+
+TOKEN = "a-token-of-our-own"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "", "[::2]:80"]
+)
+def test_a_name_that_the_server_does_not_have_gets_nothing(client, host):
+    for path in ("/", "/api/collection", "/healthz", "/static/app.css"):
+        answer = client.get(path, headers={"host": host})
+        assert answer.status_code == 421
+        assert "relsim" not in answer.text.lower().replace("x-relsim", "")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:9", "[::1]:9", "pictures.lab"])
+def test_its_own_names_are_answered(web, host):
+    assert web(names=("pictures.lab",)).get("/api/collection", headers={"host": host}).status_code == 200
+
+
+class TestToken:
+    def test_nothing_is_told_without_it(self, web):
+        client = web(token=TOKEN)
+        for path in ("/", "/api/collection", "/api/openapi.json", "/metrics", "/static/main.js"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert client.get("/healthz").text == "ok\n"
+
+    def test_a_program_sends_it_in_a_header(self, web):
+        client = web(token=TOKEN)
+        assert client.get("/api/collection", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+        for wrong in (f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer ", "Bearer \xe9", TOKEN):
+            answer = client.get("/api/collection", headers={"authorization": wrong.encode("latin-1")})
+            assert answer.status_code == 401
+
+    def test_a_browser_gets_a_cookie_that_no_script_reads(self, web):
+        client = web(token=TOKEN)
+        answer = client.get(f"/?token={TOKEN}")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert {"HttpOnly", "SameSite=Strict"} <= set(answer.headers["set-cookie"].split("; "))
+        assert client.get("/").status_code == 200  # the client keeps the cookie
+        assert web(token=TOKEN).get("/?token=wrong-wrong").status_code == 401
+
+    def test_a_cookie_that_is_none_is_no_fault(self, web):
+        assert web(token=TOKEN).get("/", headers={"cookie": 'relsim_token="; ;;=\x01'}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:1"},
+        {"x-relsim": None},
+    ],
+    ids=str,
+)
+def test_another_page_can_change_nothing(client, picture, headers):
+    given = {name: value for name, value in ({"x-relsim": "1"} | headers).items() if value is not None}
+    client.headers.pop("x-relsim")
+    answer = client.post("/api/uploads", content=picture, headers=given)
+    assert answer.status_code == 403
+    assert client.get("/api/search", params={"upload": "x"}, headers=given).status_code != 403  # reading is no change
+
+
+def test_the_own_page_can(client, picture):
+    own = {"sec-fetch-site": "same-origin", "origin": "http://localhost"}
+    assert client.post("/api/uploads", content=picture, headers=own).status_code == 201
+
+
+def test_every_answer_forbids_scripts_from_elsewhere(client):
+    for path in ("/", "/api/collection", "/api/search", "/nothing", "/static/app.css"):
+        headers = client.get(path).headers
+        policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+        assert (policy["default-src"], policy["script-src"]) == ("'none'", "'self'")
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+
+
+def test_large_bodies_are_refused_by_what_they_say_and_by_what_they_are(web):
+    client = web(max_body_bytes=1_000, max_upload_bytes=5_000)
+    said = client.request("GET", "/api/collection", content=b"x" * 1_001)
+    assert (said.status_code, said.json()) == (413, {"detail": "a body of more than 1,000 bytes"})
+    assert client.post("/api/uploads", content=b"x" * 5_001).status_code == 413
+    for length in ("-1", "1e3", "x"):
+        assert client.get("/healthz", headers={"content-length": length}).status_code == 413
+    unsaid = client.post("/api/uploads", content=(b"x" * 1_000 for _ in range(6)))
+    assert (unsaid.status_code, unsaid.json()["detail"]) == (
+        422,
+        "this picture cannot be used: a file of more than 5,000 bytes (too_large)",
+    )
+
+
+def test_an_open_server_needs_a_token():
+    with pytest.raises(SourceError, match="--token"):
+        ServerSettings(host="0.0.0.0")  # noqa: S104 - refused
+    assert ServerSettings(host="0.0.0.0", token=TOKEN).token == TOKEN  # noqa: S104 - not listened on
+    assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LocalHost")] == [
+        True
+    ] * 6
+    assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.1", "example.org")] == [False] * 4  # noqa: S104
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"port": 65_536}, "port"),
+        ({"batch": 0}, "batch"),
+        ({"decode_seconds": 0}, "decode_seconds"),
+        ({"token": "short"}, "8"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, fault):
+    with pytest.raises(SourceError, match=fault):
+        ServerSettings(**settings)

@@ -1,0 +1,91 @@
+"""The collection as the page sees it: every blend of the axes against brute force."""
+
+import numpy as np
+import pytest
+
+from relsim.errors import SearchError
+from relsim.vectors.table import VectorTable
+from relsim.web.library import Library, Question
+
+
+def brute_force(library, image_id, blend):
+    """Ids by the blend of both similarities, in float64, ties by id."""
+    ids = np.array(library.ids)
+    rows = {
+        name: np.stack([table.vector(i) for i in ids]).astype(np.float64)
+        for name, table in (("relation", library.relation), ("look", library.look))
+    }
+    query = list(ids).index(image_id)
+    relation, look = (rows[name] @ rows[name][query] for name in ("relation", "look"))
+    if blend == 0:
+        score = look + relation / 1e4
+    elif blend < 0.5:
+        score = 2 * blend * relation + (1 - 2 * blend) * look
+    else:
+        score = relation - (2 * blend - 1) * look
+    order = sorted(range(len(ids)), key=lambda row: (-score[row], ids[row]))
+    return [ids[row] for row in order if row != query], relation, look, score
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.1, 0.35, 0.5, 0.8, 1.0])
+def test_the_order_is_that_of_brute_force(library, blend):
+    for image_id in library.ids[:5]:
+        relation, look = library.vectors(image_id)
+        found = library.search([Question(relation, look, 40, blend, without=image_id)])[0]
+        expected, all_relation, all_look, score = brute_force(library, image_id, blend)
+        place = {name: row for row, name in enumerate(library.ids)}
+        assert [hit.rank for hit in found] == list(range(1, 41))
+        # Scores that are equal up to rounding may change places.
+        ours = [score[place[hit.image_id]] for hit in found]
+        theirs = [score[place[name]] for name in expected[:40]]
+        np.testing.assert_allclose(ours, theirs, atol=2e-6)
+        np.testing.assert_allclose(
+            [hit.relation for hit in found], [all_relation[place[h.image_id]] for h in found], atol=1e-6
+        )
+        np.testing.assert_allclose([hit.look for hit in found], [all_look[place[h.image_id]] for h in found], atol=1e-6)
+
+
+def test_questions_of_every_kind_may_come_together(library):
+    questions = []
+    for number, image_id in enumerate(library.ids[:12]):
+        relation, look = library.vectors(image_id)
+        questions.append(
+            Question(relation, look if number % 3 else None, 3 + number % 2, (0.0, 0.5, 1.0)[number % 3], image_id)
+        )
+    together = library.search(questions)
+    assert together == [library.search([question])[0] for question in questions]
+    assert [hits[0].look is None for hits in together] == [number % 3 == 0 for number in range(12)]
+
+
+def test_all_scores_are_those_of_the_tables(library):
+    relation, look = library.vectors(library.ids[3])
+    both = library.scores(Question(relation, look, 1))
+    for scores, table in zip(both, (library.relation, library.look), strict=True):
+        expected = [float(table.vector(name) @ table.vector(library.ids[3])) for name in library.ids]
+        np.testing.assert_allclose(scores, expected, atol=1e-6)
+    assert library.scores(Question(relation, None, 1))[1] is None
+
+
+def test_captions_are_those_of_the_manifest(library):
+    from relsim.data.manifest import read_manifest
+
+    rows = {
+        row.image_hash: row.caption for row in read_manifest(library.relation.path.parent / "world" / "manifest.jsonl")
+    }
+    assert {name: library.caption(name) for name in library.ids} == rows
+    assert library.about()["captions"] == len(rows)
+
+
+def test_one_axis_is_enough(collection):
+    library = Library.open(collection.relation)
+    relation, look = library.vectors(library.ids[0])
+    assert look is None
+    assert library.about()["axes"]["look"] is None
+    assert library.search([Question(relation, None, 2, 1.0)])[0][0].image_id == library.ids[0]
+
+
+def test_an_empty_table_is_refused(collection, tmp_path):
+    full = VectorTable.open(collection.relation)
+    VectorTable.create(tmp_path / "empty", full.fingerprint, full.dimension).close()
+    with pytest.raises(SearchError, match="holds no images"):
+        Library.open(tmp_path / "empty")
