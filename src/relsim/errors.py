@@ -11,6 +11,7 @@
     ├── SearchError                  a query that cannot be answered (unknown id, wrong dimension)
     ├── EncoderError                 an encoder does not exist or cannot do what is asked
     ├── DeviceError                  a device or precision that this machine does not offer
+    ├── ResultError                  a file of results cannot be read, holds something else, or cannot be drawn
     ├── EndpointError                a model behind an endpoint cannot be asked (key, address, model, no answers)
     ├── TrainingError                a training run cannot be set up or continued (settings, data, saved state)
     └── MissingExtraError            an optional dependency is absent; the message names the command to install it
@@ -72,6 +73,10 @@ class EncoderError(RelsimError):
 
 class DeviceError(RelsimError):
     """A device or precision that this machine does not offer."""
+
+
+class ResultError(RelsimError):
+    """A file of results cannot be read, holds something else, or cannot be drawn."""
 
 
 class EndpointError(RelsimError):

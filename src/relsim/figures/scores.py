@@ -1,0 +1,170 @@
+"""Scores of methods as bars, as in Figure 6 of the paper: sorted, the value above each bar, intervals where known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from relsim.errors import ResultError
+from relsim.evaluation.result_files import ResultFile
+from relsim.figures.style import ACCENT, INK, PLAIN, SOFT, cut, new_figure, plain_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A method's score, with the ends of its interval where there is one."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSet:
+    """Scores on one scale: what is measured, the largest possible value, and decimals to show."""
+
+    measure: str
+    scores: tuple[Score, ...]
+    top: float = 1.0
+    decimals: int = 2
+
+
+def scores_of(results: Sequence[ResultFile], metric: str | None = None) -> ScoreSet:
+    """Scores by method of judge outputs, retrieval runs or triplet runs (one of these kinds, as many files as wanted).
+
+    `metric` of a retrieval run is by default `precision@1`, of triplets a kind, by default `conflict`; triplets have
+    the name of their file. Raises `ResultError`.
+    """
+    kinds = sorted({result.kind for result in results})
+    if len(kinds) != 1:
+        raise ResultError(f"bars need one scale, and these files hold {', '.join(kinds)}; name files of one kind")
+    readers = {"judge": _judged, "retrieval": _retrieval, "triplets": _triplets, "pairs": _pairs}
+    if kinds[0] not in readers:
+        raise ResultError(f"{results[0].path} holds {kinds[0]}; bars are drawn of {', '.join(readers)}")
+    found: list[Score] = []
+    measure, top, decimals = "", 1.0, 2
+    for result in results:
+        try:
+            part = readers[kinds[0]](result, metric)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultError(f"{result.path} is damaged: {type(error).__name__} {error}") from error
+        measure, top, decimals = part.measure, part.top, part.decimals
+        found += part.scores
+    if not found:
+        raise ResultError(f"{results[0].path} holds no score")
+    repeated = next((score.name for score in found if sum(score.name == other.name for other in found) > 1), None)
+    if repeated is not None:
+        raise ResultError(f"{repeated} has two scores in these files; name each method once")
+    return ScoreSet(measure, tuple(found), top, decimals)
+
+
+def draw_scores(
+    scores: ScoreSet, *, title: str | None = None, highlight: str | None = None, in_order: bool = False
+) -> Figure:
+    """Bars from the lowest to the highest, or in their order; `highlight` (by default the best) is dark, not hatched.
+
+    Values stand above the bars, or above the interval where there is one.
+    """
+    rows = list(scores.scores) if in_order else sorted(scores.scores, key=lambda score: score.value)
+    marked = max(rows, key=lambda score: score.value).name if highlight is None else highlight
+    figure = new_figure(max(4.5, 0.95 * len(rows) + 1.2), 4.2)
+    axes = figure.add_subplot()
+    for place, score in enumerate(rows):
+        own = score.name == marked
+        axes.bar(
+            place,
+            score.value,
+            width=0.72,
+            color=ACCENT if own else PLAIN,
+            edgecolor=INK,
+            linewidth=0.8,
+            hatch=None if own else "///",
+            label=score.name,
+        )
+        end = score.value
+        if score.low is not None and score.high is not None:
+            ends = [[max(0.0, score.value - score.low)], [max(0.0, score.high - score.value)]]
+            axes.errorbar([place], [score.value], yerr=ends, color=INK, capsize=4, linewidth=1.2)
+            end = score.high
+        axes.annotate(
+            f"{score.value:.{scores.decimals}f}",
+            (place, end),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=10,
+            fontweight="bold" if own else "normal",
+            color=INK,
+            bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "linewidth": 0},  # no grid line through a number
+        )
+    _label(axes, [cut(score.name, 26) for score in rows])
+    ends_ = [value for score in rows for value in (score.value, score.high) if value is not None]
+    axes.set_ylim(0, min(scores.top * 1.08, max([*ends_, scores.top * 0.2]) * 1.14))
+    axes.set_ylabel(scores.measure, fontsize=10, color=INK)
+    plain_axes(axes, grid="y")
+    if title:
+        axes.set_title(title, fontsize=11, color=INK, loc="left")
+    if any(score.low is not None for score in rows):
+        axes.annotate(
+            "lines: 95 % intervals", (1, 1), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color=SOFT
+        )
+    return figure
+
+
+def _label(axes: Any, names: Sequence[str]) -> None:
+    """Names below the bars, slanted where they would touch."""
+    long = max(map(len, names)) > 12
+    axes.set_xticks(
+        range(len(names)),
+        names,
+        rotation=30 if long else 0,
+        ha="right" if long else "center",
+        rotation_mode="anchor" if long else "default",
+    )
+
+
+def _judged(result: ResultFile, _metric: str | None) -> ScoreSet:
+    scores = []
+    for method, row in result.content["summary"].items():
+        if row["average_score"] is None:
+            continue
+        interval: Any = next((row[key] for key in ("mean", "interval") if isinstance(row.get(key), dict)), {})
+        scores.append(Score(method, float(row["average_score"]), interval.get("low"), interval.get("high")))
+    return ScoreSet("mean score of the judge (0 to 10)", tuple(scores), 10.0)
+
+
+def _retrieval(result: ResultFile, metric: str | None) -> ScoreSet:
+    wanted = metric or "precision@1"
+    scores = []
+    for method, row in result.content["methods"].items():
+        report = row["without_duplicates"]
+        if report is None:
+            continue
+        if wanted not in report["metrics"]:
+            raise ResultError(f"{result.path} has no metric {wanted}; it has {', '.join(report['metrics'])}")
+        estimate = report["metrics"][wanted]
+        scores.append(Score(method, estimate["value"], estimate["low"], estimate["high"]))
+    return ScoreSet(wanted, tuple(scores))
+
+
+def _triplets(result: ResultFile, metric: str | None) -> ScoreSet:
+    wanted = metric or "conflict"
+    whole = [
+        row
+        for row in result.content["accuracy"]
+        if row["family"] is None and row["relation"] is None and row["kind"] == wanted
+    ]
+    if not whole:
+        raise ResultError(f"{result.path} holds no {wanted} triplets")
+    row = whole[0]
+    return ScoreSet(f"accuracy on {wanted} triplets", (Score(result.path.stem, row["value"], row["low"], row["high"]),))
+
+
+def _pairs(result: ResultFile, metric: str | None) -> ScoreSet:
+    raise ResultError(f"{result.path}: {metric or 'pairs'}")
