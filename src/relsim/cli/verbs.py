@@ -96,6 +96,9 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
     },
     "Learn and measure": {
         "train": Verb("train:train", "Train on images with captions.", _UNDERSCORES),
+        "train filter": Verb(
+            "train_filter:train_filter", "Train a filter on images labelled Yes and No.", _UNDERSCORES
+        ),
         "export": Verb("export:export", "Write a checkpoint into a folder, or push it to the Hub."),
         "evaluate": Group(
             "Measure an encoder on pictures whose relations are known.",
@@ -107,6 +110,10 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
                 "retrieval": Verb(
                     "evaluate_retrieval:retrieval",
                     "Ask several encoders the same queries over one collection, and compare what they find.",
+                ),
+                "mteb": Verb(
+                    "evaluate_mteb:mteb",
+                    "Run encoders in MTEB on retrieval tasks that are made of a labelled collection.",
                 ),
             },
         ),
