@@ -124,7 +124,10 @@ def stats(
     workers: Workers = None,
     as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
 ) -> None:
-    """Count what is in a collection: rows by status, sizes, formats, captions and what they name, hosts, repeats."""
+    """Count what is in a collection: rows by status, sizes, formats, captions, hosts, repeats.
+
+    Of captions it also tells how many are anonymous, what the others name, and which say nearly the same.
+    """
     from relsim.captions.summary import CaptionSummary
     from relsim.data.curation.statistics import captions_of, statistics_of
 
