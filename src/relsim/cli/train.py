@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _TASKS = {"metric": "metric", "captioner": "caption"}
 _PUBLISHED_OUT = "ckpt"
-_PUBLISHED_BASE = "Qwen/Qwen2.5-VL-7B-Instruct"
+PUBLISHED_BASE = "Qwen/Qwen2.5-VL-7B-Instruct"
 _DATA, _RUN, _LEARNING = "Data", "Run", "Learning"
 
 
@@ -107,7 +107,7 @@ def train(
         str | None,
         typer.Option(
             metavar="DIR|ID",
-            help=f"Base model. Default: $RELSIM_BASE_MODEL, else {_PUBLISHED_BASE}.",
+            help=f"Base model. Default: $RELSIM_BASE_MODEL, else {PUBLISHED_BASE}.",
             rich_help_panel=options.MODEL_PANEL,
         ),
     ] = None,
@@ -159,18 +159,18 @@ def train(
         "optimizer.learning_rate": learning_rate,
         "objective.temperature": temperature,
     }
-    wanted = _configuration(_TASKS[task], config, flags, settings or [])
+    wanted = read_settings(_TASKS[task], config, flags, settings or [])
     from relsim.training.loop import train as run_training
 
     try:
-        outcome = run_training(wanted, resume=resume, watcher=None if as_json else _show)
+        outcome = run_training(wanted, resume=resume, watcher=None if as_json else show_line)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("run it again with --resume to go on from the last checkpoint") from None
     if os.environ.get("RANK", "0") == "0":  # torchrun's number of this process
         _report(outcome, as_json=as_json)
 
 
-def _configuration(task: str, path: Path | None, flags: Mapping[str, Any], settings: Sequence[str]) -> TrainingConfig:
+def read_settings(task: str, path: Path | None, flags: Mapping[str, Any], settings: Sequence[str]) -> TrainingConfig:
     """The settings of the file, under the flags, under those of --set. Raises `RelsimError`."""
     try:
         from relsim.training.config import TrainingConfig
@@ -180,14 +180,14 @@ def _configuration(task: str, path: Path | None, flags: Mapping[str, Any], setti
     given = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     if flags["run.epochs"] is not None:
         given.append("run.steps=null")  # a file that counts in steps gives way
-    if flags["data.eval_manifest"] is not None:
+    if flags.get("data.eval_manifest") is not None:
         given.append("data.eval_fraction=0")  # and so does a file that holds out a share
-    base = os.environ.get("RELSIM_BASE_MODEL") or _PUBLISHED_BASE
+    base = os.environ.get("RELSIM_BASE_MODEL") or PUBLISHED_BASE
     defaults = [f"objective.task={task}", f"model.base={json.dumps(base)}"]
     config = TrainingConfig.from_yaml(path, [*given, *settings], defaults=defaults)
     if config.objective.task != task:
         raise RelsimError(f"{path or '--set'} says objective.task {config.objective.task}, the command line {task}")
-    if task != "metric" and flags["objective.temperature"] is not None:
+    if task != "metric" and flags.get("objective.temperature") is not None:
         raise RelsimError("--temperature belongs to relsim train metric; a captioner's loss has none")
     return config
 
@@ -198,7 +198,7 @@ def _folder(out: Path | None, run_name: str | None) -> str | None:
     return str((out or Path(_PUBLISHED_OUT)) / run_name)
 
 
-def _show(line: Mapping[str, Any]) -> None:
+def show_line(line: Mapping[str, Any]) -> None:
     """A line of the log, for the person at the terminal."""
     note(
         "  ".join(

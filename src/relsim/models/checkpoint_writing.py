@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from relsim.errors import CheckpointError
-from relsim.files import drafted_folder
+from relsim.files import drafted_folder, flush, temporary_beside
 from relsim.models.checkpoint import (
     ADAPTER_CONFIG,
     ADAPTER_TENSORS,
@@ -104,6 +104,19 @@ def write_adapter(
     with _new_folder(folder, processor, texts) as draft:
         _write_adapter(draft, config, adapter)
         _write_json(draft / METADATA, about)
+
+
+def add_metadata(folder: Path, values: Mapping[str, Any]) -> None:
+    """Put values into the `relsim.json` of a folder, in one step. Raises `CheckpointError`."""
+    path = folder / METADATA
+    content = {**read_json(path), **values}
+    try:
+        with temporary_beside(path) as temporary:
+            _write_json(temporary, content)
+            flush(temporary)
+            temporary.replace(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
 
 
 def copy_processor(source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from relsim.models.prompt import yes_no_tokens
 from relsim.training.config import TrainingConfig
 from relsim.training.feed import Batch, CaptionTable, Data
 from relsim.training.network import TrainingNetwork
-from relsim.training.objectives import yes_no_rows
+from relsim.training.objectives import yes_bias, yes_no_rows
 from relsim.training.processes import Processes
 from relsim.training.prompts import Answers, TokenIds
 from relsim.training.task import Backward, BaseTask
@@ -77,24 +77,34 @@ class CaptionTask(BaseTask):
 
 
 class YesNoTask(BaseTask):
-    """Two answers compete, yes and no; every caption is one of these words."""
+    """Two answers compete, yes and no; every caption is one of these words.
 
-    best_metric = "accuracy"
+    A picture labelled yes counts `objective.positive_weight` times in what is learned, where losses are divided by the
+    mean weight of all pictures. Such a network finds yes likelier by that factor than it is, so figures are of logits
+    that have it taken back, and a held-out loss counts every picture once.
+    """
+
+    best_metric = "loss"  # right answers are no measure where nine in ten pictures are no
 
     def __init__(self, config: TrainingConfig, network: TrainingNetwork, data: Data, processes: Processes) -> None:
         super().__init__(config, network, data, processes)
         self._labels = _labels(self._table)
         self._held_out_labels = None if self._held_out is None else _labels(self._held_out)
         self._words = yes_no_tokens(_answers_of(network).tokenizer, network.processor)
+        self._weight = config.objective.positive_weight
+        rows = np.arange(len(self._table.counts))
+        yes = self._labels[torch.from_numpy(self._table.in_turn(rows))].double().mean().item()
+        self._mean_weight = self._weight * yes + 1 - yes
 
     def learn(self, batch: Batch, backward: Backward) -> Tensor:
         """See `Task`."""
         labels = self._labels[torch.from_numpy(self._table.numbers(batch.rows, batch.paraphrases))]
         sums = torch.zeros(3, device=self._device)
         for place, pictures in self._seeded(batch):
-            found = self._losses(pictures, labels[place])
-            backward(found[0] / len(batch.rows))
-            sums += found.detach()
+            logits, truth = self._logits(pictures), labels[place].to(self._device)
+            loss = yes_no_rows(logits, truth, self._weight).sum() / self._mean_weight
+            backward(loss / len(batch.rows))
+            sums += torch.stack([loss.detach(), self._hits(logits, truth), loss.new_full((), len(truth))])
         return sums
 
     def evaluate(self) -> dict[str, float]:
@@ -105,19 +115,26 @@ class YesNoTask(BaseTask):
         with self._network.evaluating():
             for rows, pictures in self._held_out_pictures(self._data.held_out):
                 numbers = self._held_out.numbers(rows, np.zeros_like(rows))
-                sums += self._losses(pictures, self._held_out_labels[torch.from_numpy(numbers)])
+                truth = self._held_out_labels[torch.from_numpy(numbers)].to(self._device)
+                logits = self._logits(pictures)
+                loss = yes_no_rows(logits + logits.new_tensor([self._bias, 0]), truth).sum()
+                sums += torch.stack([loss, self._hits(logits, truth), loss.new_full((), len(truth))])
         loss, hits, count = self._processes.sum(sums).tolist()
         return {"loss": loss / count, "accuracy": hits / count}
 
-    def _losses(self, pictures: Tensor, labels: Tensor) -> Tensor:
+    @property
+    def _bias(self) -> float:
+        return yes_bias(self._weight)
+
+    def _logits(self, pictures: Tensor) -> Tensor:
         network = self._network
-        logits = network.dense.answer_logits(
-            network.image_tokens(pictures), network.prompt.prefix, network.prompt.suffix, self._words, grid=network.grid
-        )
-        labels = labels.to(logits.device)
-        losses = yes_no_rows(logits, labels)
-        hits = ((logits.detach()[:, 0] > logits.detach()[:, 1]) == labels).sum()
-        return torch.stack([losses.sum(), hits.float(), losses.new_full((), len(labels))])
+        tokens, prompt = network.image_tokens(pictures), network.prompt
+        logits = network.dense.answer_logits(tokens, prompt.prefix, prompt.suffix, self._words, grid=network.grid)
+        return logits.float()
+
+    def _hits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        yes, no = logits.detach().unbind(1)
+        return ((yes + self._bias > no) == labels).sum().float()
 
 
 def _answers_of(network: TrainingNetwork) -> Answers:

@@ -23,9 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from relsim.errors import TrainingError
 from relsim.models.pixels import Recipe
-from relsim.models.prompt import CAPTION_PROMPT
+from relsim.models.prompt import CAPTION_PROMPT, FILTER_PROMPT
 from relsim.training.published_config import translated
 from relsim.training.settings_text import explain, merged, parse_yaml, to_yaml, with_overrides
+
+_CAPTIONER = {"learning_rate": 2e-4, "schedule": "linear", "warmup_steps": 50, "batch_size": 32}
 
 TASK_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     # train.sh of the published trainer.
@@ -34,11 +36,13 @@ TASK_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "model": {"recipe": "crop448"},
         "optimizer": {"learning_rate": 1e-4, "schedule": "cosine", "warmup_steps": 0, "batch_size": 64},
     },
-    # config.yaml of the published captioner; its filter was trained in the same way.
-    "caption": {
-        "run": {"epochs": 50},
-        "model": {"recipe": "squash448"},
-        "optimizer": {"learning_rate": 2e-4, "schedule": "linear", "warmup_steps": 50, "batch_size": 32},
+    # config.yaml of the published captioner.
+    "caption": {"run": {"epochs": 50}, "model": {"recipe": "squash448"}, "optimizer": _CAPTIONER},
+    # How the published filter was trained is not known. It had eight times the captioner's pictures.
+    "yes_no": {
+        "run": {"epochs": 3},
+        "model": {"recipe": "squash448", "prompt": FILTER_PROMPT},
+        "optimizer": _CAPTIONER,
     },
 }
 """Settings of a task that is given none. A run with `run.steps` needs no epochs, so their default gives way to it."""
@@ -113,7 +117,10 @@ class ModelSection(_Section):
 
 
 class ObjectiveSection(_Section):
-    """What is learned. All but `task` is for the metric; a mask leaves false negatives out of the loss."""
+    """What is learned. `positive_weight` is for yes_no: how often a picture labelled Yes counts in the loss.
+
+    The rest is for the metric; a mask leaves false negatives out of the loss.
+    """
 
     task: Literal["metric", "caption", "yes_no"] = "metric"
     temperature: Annotated[float, Field(gt=0)] = 0.07
@@ -121,6 +128,7 @@ class ObjectiveSection(_Section):
     two_directional: bool = False
     mask_groups: bool = False
     mask_similarity: Annotated[float, Field(gt=-1, le=1)] | None = None
+    positive_weight: Annotated[float, Field(gt=0)] = 1.0
 
 
 class OptimizerSection(_Section):
@@ -224,7 +232,8 @@ class TrainingConfig(_Section):
         objective = values.get("objective")
         stated = objective.get("task") if isinstance(objective, Mapping) else getattr(objective, "task", None)
         filled = {name: values.get(name) for name in cls.model_fields} | dict(values)
-        for name, defaults in TASK_DEFAULTS["metric" if stated in (None, "metric") else "caption"].items():
+        task = stated if stated in ("caption", "yes_no") else "metric"
+        for name, defaults in TASK_DEFAULTS[task].items():
             section = {} if filled[name] is None else filled[name]
             if isinstance(section, Mapping):
                 needless = {"epochs"} if section.get("steps") is not None else set()
@@ -236,26 +245,41 @@ class TrainingConfig(_Section):
         run, data, model = self.run, self.data, self.model
         if (run.steps is None) == (run.epochs is None):
             raise ValueError("exactly one of run.steps and run.epochs must be set, the other left out or null")
-        if not data.manifests and data.crops is None:
+        # What a filter learns from may be named beside its settings (see `filter_run.py`).
+        if not data.manifests and data.crops is None and self.objective.task != "yes_no":
             raise ValueError("data.manifests or data.crops must be set, or there is nothing to learn from")
-        if data.eval_manifest is not None or data.eval_crops is not None:
-            if data.eval_fraction > 0 or data.held_out_groups:
-                name = "data.eval_fraction" if data.eval_fraction > 0 else "data.held_out_groups"
-                raise ValueError(f"{name} and data of its own to evaluate on exclude each other; keep one")
-        elif data.eval_image_folder is not None:
-            raise ValueError("data.eval_image_folder needs data.eval_manifest")
-        if data.held_out_groups and data.hold_out == "images":
-            raise ValueError("data.held_out_groups needs data.hold_out groups")
-        idle = _set_for_the_metric(self)
-        if idle and self.objective.task != "metric":
-            raise ValueError(
-                f"{', '.join(idle)} cannot be set with objective.task {self.objective.task}, only with metric"
-            )
-        if self.samples.every is not None and self.objective.task != "caption":
-            raise ValueError(f"samples.every is for objective.task caption; {self.objective.task} writes no captions")
+        if fault := _of_the_data(data):
+            raise ValueError(fault)
+        if fault := _of_another_task(self):
+            raise ValueError(fault)
         if model.vision_tuned and model.tune != "all":
             raise ValueError("model.vision_tuned needs model.tune all")
         return self
+
+
+def _of_the_data(data: DataSection) -> str | None:
+    """What is wrong where settings of the data do not go together."""
+    apart = data.eval_manifest is not None or data.eval_crops is not None
+    if apart and (data.eval_fraction > 0 or data.held_out_groups):
+        name = "data.eval_fraction" if data.eval_fraction > 0 else "data.held_out_groups"
+        return f"{name} and data of its own to evaluate on exclude each other; keep one"
+    if data.eval_image_folder is not None and data.eval_manifest is None:
+        return "data.eval_image_folder needs data.eval_manifest"
+    if data.held_out_groups and data.hold_out == "images":
+        return "data.held_out_groups needs data.hold_out groups"
+    return None
+
+
+def _of_another_task(config: TrainingConfig) -> str | None:
+    """What is wrong where a setting is given that means nothing to the task."""
+    task = config.objective.task
+    if task != "metric" and (idle := _set_for_the_metric(config)):
+        return f"{', '.join(idle)} cannot be set with objective.task {task}, only with metric"
+    if task != "yes_no" and config.objective.positive_weight != 1:
+        return f"objective.positive_weight is for objective.task yes_no; {task} knows no labels"
+    if task != "caption" and config.samples.every is not None:
+        return f"samples.every is for objective.task caption; {task} writes no captions"
+    return None
 
 
 def _set_for_the_metric(config: TrainingConfig) -> list[str]:

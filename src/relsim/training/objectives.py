@@ -13,6 +13,7 @@ Embeddings are unit vectors; similarities are computed in fp32 whatever the prec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -105,6 +106,11 @@ def yes_no_rows(logits: Tensor, labels: Tensor, positive_weight: float = 1.0) ->
     difference = logits[:, 0].float() - logits[:, 1].float()
     losses = F.softplus(torch.where(labels, -difference, difference))
     return torch.where(labels, losses * positive_weight, losses)
+
+
+def yes_bias(positive_weight: float) -> float:
+    """What is added to the logit of yes so that probabilities are those of pictures that count once each."""
+    return math.log(1 / positive_weight)
 
 
 def _similarities(rows: Tensor, columns: Tensor) -> Tensor:

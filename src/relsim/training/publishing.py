@@ -16,11 +16,13 @@ from typing import Any
 
 from torch import Tensor
 
+from relsim.captions.checkpoint import FILTER_KIND
 from relsim.errors import TrainingError
 from relsim.models.checkpoint import FORMAT_VERSION, Checkpoint
 from relsim.models.checkpoint_writing import write_adapter, write_checkpoint, write_whole_model
 from relsim.models.prompt import QUERY_TOKEN, load_tokenizer
 from relsim.training.network import PRECISIONS, TrainingNetwork
+from relsim.training.objectives import yes_bias
 
 _MODEL = "base_model.model."
 
@@ -47,13 +49,15 @@ def write_network(
         else:
             _write_whole(folder, network, checkpoint, texts)
         return
-    about = {
+    about: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "task": network.config.objective.task,
         "recipe": network.recipe.value,
         "caption_prompt": network.config.model.prompt,
         "training": dict(training),
     }
+    if network.config.objective.task == "yes_no":
+        about |= {"kind": FILTER_KIND, "yes_bias": yes_bias(network.config.objective.positive_weight)}
     if lora:
         config, adapter = _adapter(network)
         write_adapter(folder, config, adapter, network.processor, about=about, texts=texts)
