@@ -24,6 +24,7 @@ EXAMPLES = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGE, 
 BY_SCHEMA = {example["schema"]: example for example in EXAMPLES if "schema" in example}
 OPEN = {  # objects whose keys are data
     *("failed", "fields", "fingerprint", "origin", "packages", "settings", "skipped", "statuses"),
+    *("encoders", "methods", "results", "scores", "tables", "tasks"),
     *("commonest", "commonest_placeholders", "counts", "formats", "hosts", "http_codes", "parts", "without_image"),
 }
 
@@ -149,8 +150,27 @@ def of_groups(of_data, document, chat_server, plain_images, tmp_path, monkeypatc
     return {**of_data, "relsim.group_captions/1": report, "relsim.reply/1": json.loads(reply.read_text())}
 
 
+@pytest.fixture
+def of_evaluation(document, world, plain_images, tmp_path):
+    """What `relsim evaluate retrieval`, `pairs` and `mteb` print and write, each with something that cannot be used."""
+    encoders = ("--encoder", "fake", "--encoder", "descriptors")
+    (tmp_path / "ask.txt").write_text("a\nnobody\n")
+    asked = ("--query-from", tmp_path / "ask.txt", "-o", tmp_path / "retrieval")
+    for name, colours in {"input": {"a.png": "red", "b.png": "blue"}, "same": {"a.png": "red"}}.items():
+        plain_images(tmp_path / "pairs" / name, colours)
+    (tmp_path / "pairs" / "same" / "b.png").write_bytes(b"")
+    return {
+        "relsim.retrieval_summary/1": document(
+            "evaluate", "retrieval", world / "manifest.jsonl", *encoders, *asked, exits=3
+        ),
+        "relsim.retrieval/1": json.loads((tmp_path / "retrieval" / "retrieval.json").read_text()),
+        "relsim.pairs/1": document("evaluate", "pairs", tmp_path / "pairs", "--encoder", "fake", exits=3),
+        "relsim.mteb/1": document("evaluate", "mteb", world / "manifest.jsonl", "--encoder", "fake"),
+    }
+
+
 def test_the_examples_have_the_shape_of_real_documents(
-    document, table, world, trained, of_groups, golden, model_flags, tmp_path
+    document, table, world, trained, of_groups, of_evaluation, golden, model_flags, tmp_path
 ):
     pictures = sorted((golden / "images").iterdir())
     captioner = ("-c", golden / "captioner", "--base-model", golden / "base", "--device", "cpu", "--dtype", "float32")
@@ -160,6 +180,7 @@ def test_the_examples_have_the_shape_of_real_documents(
         "relsim.search/1": document("search", table, "a.png"),
         "relsim.captions/1": document("caption", pictures[4], *captioner, "--max-new-tokens", 2),
         "relsim.triplets/1": document("evaluate", "triplets", world, "--encoder", "fake", "--count", 4, exits=3),
+        **of_evaluation,
         "relsim.train/1": trained,
         "relsim.crops/1": json.loads((Path(trained["out"]) / "crops" / "crops.json").read_text()),
         "relsim.export/1": document("export", trained["last"], "--out", tmp_path / "exported"),

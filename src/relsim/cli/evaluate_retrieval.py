@@ -111,7 +111,8 @@ def retrieval(
     run = run_retrieval(pictures, tables, distractors=others, hashes=hashes, settings=settings, sources=sources)
     write_run(out, run)
     if as_json:
-        print_json({**summary_form(run), "tables": _documents(tables, filled), "out": str(out)})
+        summary = {**summary_form(run), "schema": "relsim.retrieval_summary/1"}
+        print_json({**summary, "tables": _documents(tables, filled), "out": str(out)})
     else:
         _report(run, filled, out)
     if run.unusable or run.left_out:

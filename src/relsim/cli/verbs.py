@@ -111,6 +111,10 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
                     "evaluate_retrieval:retrieval",
                     "Ask several encoders the same queries over one collection, and compare what they find.",
                 ),
+                "pairs": Verb(
+                    "evaluate_pairs:pairs",
+                    "Score the inputs and outputs of generators, method by method: mean and sample standard deviation.",
+                ),
                 "mteb": Verb(
                     "evaluate_mteb:mteb",
                     "Run encoders in MTEB on retrieval tasks that are made of a labelled collection.",
