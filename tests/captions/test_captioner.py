@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from relsim.captions.answering import load_answering
+from relsim.captions.checkpoint import read_captioner
 from relsim.errors import CheckpointError
 from relsim.models.generation import Sampling
 from relsim.models.pixels import normalized
@@ -27,30 +30,34 @@ def published(golden_captions):
     return [(caption["text"], tuple(caption["token_ids"])) for caption in golden_captions["greedy"].values()]
 
 
+def greedy(captioner, pictures, **options):
+    return captioner.caption(pictures, greedy=True, **{**SHORT, **options})
+
+
 def pairs(captions):
     return [(caption.text, caption.token_ids) for caption in captions]
 
 
 def test_greedy_captions_equal_the_published_ones_alone(captioner, pictures, published, golden_captions):
     length = golden_captions["max_new_tokens"]
-    assert [pairs(captioner.caption(picture, max_new_tokens=length))[0] for picture in pictures] == published
+    assert [pairs(greedy(captioner, picture, max_new_tokens=length))[0] for picture in pictures] == published
 
 
 def test_greedy_captions_equal_the_published_ones_in_a_batch(captioner, pictures, published, golden_captions):
-    assert pairs(captioner.caption(pictures, max_new_tokens=golden_captions["max_new_tokens"])) == published
+    assert pairs(greedy(captioner, pictures, max_new_tokens=golden_captions["max_new_tokens"])) == published
 
 
 def test_the_default_prompt_is_the_published_one(golden_captions):
     assert golden_captions["prompt"] == CAPTION_PROMPT
 
 
-@pytest.mark.parametrize("greedy", [True, False])
-def test_pictures_of_many_sizes_share_a_batch(load_captioner, pictures, noise, greedy):
+@pytest.mark.parametrize("likeliest", [True, False])
+def test_pictures_of_many_sizes_share_a_batch(load_captioner, pictures, noise, likeliest):
     """Under `native` each prompt has another length; captions are those of each picture alone."""
     native = load_captioner(recipe="native")
     mixed = [*pictures, noise(57, 43), noise(300, 28)]
-    together = native.caption(mixed, greedy=greedy, seed=3, **SHORT)
-    assert together == [native.caption(picture, greedy=greedy, seed=3, **SHORT)[0] for picture in mixed]
+    together = native.caption(mixed, greedy=likeliest, seed=3, **SHORT)
+    assert together == [native.caption(picture, greedy=likeliest, seed=3, **SHORT)[0] for picture in mixed]
 
 
 def test_the_seed_decides_what_is_drawn(captioner, pictures):
@@ -63,7 +70,30 @@ def test_the_seed_decides_what_is_drawn(captioner, pictures):
 
 def test_hardly_any_temperature_draws_the_greedy_caption(captioner, pictures):
     cold = captioner.caption(pictures[5], greedy=False, temperature=1e-4, **SHORT)
-    assert cold == captioner.caption(pictures[5], **SHORT)
+    assert cold == greedy(captioner, pictures[5])
+
+
+def test_captions_are_drawn_as_published_unless_told_otherwise(captioner, pictures):
+    published = {"greedy": False, "temperature": 0.7, "top_p": 0.9, "max_new_tokens": 128, "seed": 0}
+    assert asdict(Sampling()) == published
+    assert captioner.caption(pictures[5], **SHORT) == captioner.caption(pictures[5], **{**published, **SHORT})
+    assert captioner.caption(pictures[:3], **SHORT) != greedy(captioner, pictures[:3])
+
+
+def test_captions_of_one_picture_are_those_of_their_seeds(captioner, pictures):
+    """Several answers share one reading of the picture; pictures with other numbers of them share the batch."""
+    sampling = Sampling(temperature=1.5, **SHORT)
+    seeds = [(4, 5, 6), (), (7,), (5, 4)]
+    found = captioner.caption_prepared([captioner.prepare(picture) for picture in pictures[:4]], sampling, seeds)
+    for picture, own, said in zip(pictures, seeds, found, strict=False):
+        assert said == [captioner.caption(picture, temperature=1.5, seed=seed, **SHORT)[0] for seed in own]
+    assert len({caption.token_ids for caption in found[0]}) == 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_the_size_of_a_batch_changes_nothing(captioner, pictures, batch_size):
+    one = captioner.caption(pictures, **SHORT)
+    assert captioner.caption(pictures, batch_size=batch_size, **SHORT) == one
 
 
 def test_order_of_the_pictures_does_not_matter(captioner, pictures):
@@ -91,20 +121,21 @@ def test_a_repetition_penalty_of_the_base_counts_as_in_transformers(load_caption
     options = json.loads((base / "generation_config.json").read_text())
     (base / "generation_config.json").write_text(json.dumps({**options, "repetition_penalty": 1.2}))
     ours = load_captioner(base_model=base)
-    decoder, patches = ours._decoder, ours.prepare(pictures[2])
-    ids, mask = decoder._prompts([patches])
-    theirs = decoder._network.generate(
+    patches = ours.prepare(pictures[2])
+    found = load_answering(golden / "captioner", read_captioner(golden / "captioner"), base_model=base, dtype="float32")
+    ids = torch.tensor([found.question.ids(len(patches.pixels) // 4)])
+    theirs = found.network.generate(
         input_ids=ids,
-        attention_mask=mask,
+        attention_mask=torch.ones_like(ids),
         pixel_values=torch.from_numpy(normalized(patches, ours.pixels)),
         image_grid_thw=torch.tensor([[1, *patches.grid]]),
-        mm_token_type_ids=(ids == decoder._prompt.image).long(),
+        mm_token_type_ids=(ids == found.question.image).long(),
         do_sample=False,
         max_new_tokens=12,
     )
-    (caption,) = ours.caption(pictures[2], max_new_tokens=12)
+    (caption,) = greedy(ours, pictures[2], max_new_tokens=12)
     assert list(caption.token_ids) == theirs[0, ids.shape[1] :].tolist()
-    assert caption != load_captioner().caption(pictures[2], max_new_tokens=12)[0]
+    assert caption != greedy(load_captioner(), pictures[2], max_new_tokens=12)[0]
 
 
 class TestFolder:
@@ -137,7 +168,7 @@ class TestFolder:
             if not path.name.startswith("adapter"):
                 shutil.copy(path, tmp_path / "whole")
         whole = load_captioner(tmp_path / "whole", base_model=None)
-        assert whole.caption(pictures[2:4], **SHORT) == captioner.caption(pictures[2:4], **SHORT)
+        assert greedy(whole, pictures[2:4]) == greedy(captioner, pictures[2:4])
         with pytest.raises(CheckpointError, match="leave base_model"):
             load_captioner(tmp_path / "whole")
 
@@ -147,7 +178,7 @@ class TestFolder:
         tensors = load_file(folder / "adapter_model.safetensors")
         head = torch.zeros_like(load_file(golden / "base" / "model.safetensors")["lm_head.weight"])
         save_file({**tensors, "base_model.model.lm_head.weight": head}, folder / "adapter_model.safetensors")
-        assert load_captioner(folder).caption(pictures[0], max_new_tokens=3)[0].token_ids == (0, 0, 0)
+        assert greedy(load_captioner(folder), pictures[0], max_new_tokens=3)[0].token_ids == (0, 0, 0)
 
     def test_the_metrics_checkpoint_is_refused(self, load_captioner, golden):
         with pytest.raises(CheckpointError, match="is a checkpoint of the metric and writes no captions"):

@@ -105,7 +105,8 @@ def decode():
     def run(scripts, length=10, **options):
         network = Parrot([[*script, *[0] * 20] for script in scripts])
         batch = [Patches(np.full((4, 588), number, np.uint8), (2, 2)) for number in range(len(scripts))]
-        answers = AnswerDecoder(network, pixels, PROMPT, {STOP}, **options)(batch, Sampling(max_new_tokens=length))
+        sampling = Sampling(greedy=True, max_new_tokens=length)
+        answers = AnswerDecoder(network, pixels, PROMPT, {STOP}, **options)(batch, sampling)
         return answers, network.rows
 
     return run

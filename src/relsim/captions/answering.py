@@ -17,6 +17,8 @@ from relsim.models.digest import digest_files
 from relsim.models.pixels import PixelConfig, Recipe
 from relsim.models.prompt import Prompt, load_tokenizer, read_question
 
+_USUAL_SIDE = 448  # of a picture where the recipe leaves it its own size
+
 
 @dataclass(frozen=True, slots=True)
 class Answering:
@@ -70,6 +72,11 @@ def load_answering(
     _check_vocabulary(network, question, folder)
     weights = f"{digest_base(base)}+{digest_files(folder, ADAPTER_TENSORS)}"
     return Answering(network, architecture, tokenizer, question, pixels, chosen, base, weights)
+
+
+def usual_tokens(recipe: Recipe, pixels: PixelConfig, prompt: Prompt) -> int:
+    """Length of the prompt of a picture as the recipe makes it, or of 448 x 448 where it leaves it its own size."""
+    return len(prompt.ids((-(-(recipe.side or _USUAL_SIDE) // pixels.factor)) ** 2))
 
 
 def _check_vocabulary(network: Any, prompt: Prompt, folder: Path) -> None:

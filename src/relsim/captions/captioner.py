@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from PIL import Image
 
-from relsim.captions.answering import load_answering
+from relsim.captions.answering import load_answering, usual_tokens
 from relsim.captions.checkpoint import read_captioner, stop_tokens
 from relsim.data.images import preprocess_image
 from relsim.encoders.stream import cut_by_cost
-from relsim.fingerprint import Fingerprint
+from relsim.fingerprint import Fact, Fingerprint
 from relsim.models.embedded import embedded_name
 from relsim.models.embedded.photographs import PhotographWatch
 from relsim.models.generation import TOP_K, AnswerDecoder, Sampling
 from relsim.models.hub import resolve_folder
 from relsim.models.lanes import split_in_lanes
+from relsim.models.packed import PackedQwen25VL
 from relsim.models.pixels import Patches, PixelConfig, Recipe, cut
+from relsim.models.prompt import Prompt
 
-BUDGET = 16_384
-"""Prompt tokens of one batch: 41 pictures under squash448. Answers come on top."""
+DEFAULT_BATCH = 16
+"""Captions that are written together."""
+
+_Asked: TypeAlias = tuple[Patches, Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class Captioner:
         self,
         decoder: AnswerDecoder,
         tokenizer: Any,
+        question: Prompt,
         pixels: PixelConfig,
         recipe: Recipe,
         *,
@@ -49,11 +55,12 @@ class Captioner:
     ) -> None:
         self._decoder = decoder
         self._tokenizer = tokenizer
+        self._question = question
         self.pixels = pixels
         self.recipe = recipe
         self._watch = watch
         self.fingerprint = fingerprint
-        """What a greedy caption depends on: weights, prompt, recipe, precision."""
+        """What a caption depends on beside its sampling: weights, prompt, recipe, precision."""
 
     @classmethod
     def load(
@@ -91,30 +98,44 @@ class Captioner:
             stop_tokens(network, found.tokenizer, found.base),
             repetition_penalty=options.repetition_penalty or 1.0,
             top_k=TOP_K if options.top_k is None else options.top_k,
+            packs=found.architecture.packs and PackedQwen25VL.supports(network.config),
         )
         fingerprint = Fingerprint.of({"captioner": found.weights, **found.facts})
         embedded = embedded_name(folder)
         watch = PhotographWatch(embedded) if embedded else None
-        return cls(decoder, found.tokenizer, found.pixels, found.recipe, fingerprint=fingerprint, watch=watch)
+        return cls(
+            decoder, found.tokenizer, found.question, found.pixels, found.recipe, fingerprint=fingerprint, watch=watch
+        )
 
     def caption(
         self,
         images: Image.Image | Sequence[Image.Image],
         *,
-        greedy: bool = True,
+        greedy: bool = False,
         max_new_tokens: int = 128,
         temperature: float = 0.7,
         top_p: float = 0.9,
         seed: int = 0,
+        batch_size: int = DEFAULT_BATCH,
     ) -> list[Caption]:
-        """One caption for each picture, in order: the most probable tokens, or without `greedy` drawn ones.
+        """One caption for each picture, in order: drawn as published, or with `greedy` of the most probable tokens.
 
         `seed` and the picture decide what is drawn. Raises `TypeError` for what is no PIL image, `ImageError` for a
         picture that the recipe cannot take, and `ValueError` for settings that are out of range.
         """
         sampling = Sampling(greedy, max_new_tokens, temperature, top_p, seed)
         listed = [images] if isinstance(images, Image.Image) else list(images)
-        return self.caption_prepared([self.prepare(image) for image in preprocess_image(listed)], sampling)
+        prepared = [self.prepare(image) for image in preprocess_image(listed)]
+        return [own for (own,) in self.caption_prepared(prepared, sampling, batch_size=batch_size)]
+
+    def decoding(self, sampling: Sampling) -> dict[str, Fact]:
+        """What the choice of tokens depends on, as facts of a fingerprint."""
+        facts: dict[str, Fact] = {"greedy": sampling.greedy, "max_new_tokens": sampling.max_new_tokens}
+        facts["repetition_penalty"] = self._decoder.repetition_penalty
+        if sampling.greedy:
+            return facts
+        drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
+        return facts | drawn | {"top_k": self._decoder.top_k}
 
     def prepare(self, image: Image.Image) -> Patches:
         """Cut an RGB picture into patches by this captioner's recipe. Thread-safe."""
@@ -122,19 +143,37 @@ class Captioner:
             self._watch(image)
         return cut(image, self.recipe, self.pixels)
 
-    def caption_prepared(self, prepared: Sequence[Patches], sampling: Sampling) -> list[Caption]:
-        """One caption for each prepared picture, in order, in batches of `BUDGET` tokens with like sizes together."""
-        captions: dict[int, Caption] = {}
-        for batch in cut_by_cost([self._decoder.tokens(patches) for patches in prepared], BUDGET):
-            for row, ids in zip(batch, self._answer([prepared[row] for row in batch], sampling), strict=True):
-                captions[row] = Caption(self._text(ids), tuple(ids))
-        return [captions[row] for row in range(len(prepared))]
+    def caption_prepared(
+        self,
+        prepared: Sequence[Patches],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]] | None = None,
+        *,
+        batch_size: int = DEFAULT_BATCH,
+    ) -> list[list[Caption]]:
+        """For each prepared picture, in order, one caption for each of its `seeds`; without them that of the sampling.
 
-    def _answer(self, batch: Sequence[Patches], sampling: Sampling) -> list[list[int]]:
+        `batch_size` captions of usual pictures are written together, fewer of large ones, like sizes together.
+        """
+        given = [(sampling.seed,)] * len(prepared) if seeds is None else seeds
+        asked = list(zip(prepared, given, strict=True))
+        costs = [self._decoder.tokens(patches) * max(1, len(own)) for patches, own in asked]
+        budget = batch_size * usual_tokens(self.recipe, self.pixels, self._question)
+        captions: list[list[Caption]] = [[] for _ in prepared]
+        for rows in cut_by_cost(costs, budget):
+            for row, said in zip(rows, self._answer([asked[row] for row in rows], sampling), strict=True):
+                captions[row] = [Caption(self._text(ids), tuple(ids)) for ids in said]
+        return captions
+
+    def _answer(self, batch: Sequence[_Asked], sampling: Sampling) -> list[list[list[int]]]:
+        def run(share: Sequence[_Asked]) -> list[list[list[int]]]:
+            said = iter(self._decoder([patches for patches, _ in share], sampling, [seeds for _, seeds in share]))
+            return [list(islice(said, len(seeds))) for _, seeds in share]
+
         if self._decoder.device.type != "cpu":
-            return self._decoder(batch, sampling)
-        answers: dict[int, list[int]] = {}
-        for rows, found in split_in_lanes(lambda share: self._decoder(share, sampling), batch):
+            return run(batch)
+        answers: dict[int, list[list[int]]] = {}
+        for rows, found in split_in_lanes(run, batch, [self._decoder.tokens(patches) for patches, _ in batch]):
             answers.update(zip(rows, found, strict=True))
         return [answers[row] for row in range(len(batch))]
 

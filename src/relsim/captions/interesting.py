@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from relsim.captions.answering import load_answering
+from relsim.captions.answering import load_answering, usual_tokens
 from relsim.captions.checkpoint import FILTER_KIND, CaptionerFiles, is_filter, read_files
 from relsim.data.images import preprocess_image
 from relsim.encoders.base import Vectors
@@ -43,7 +43,6 @@ from relsim.models.query_vlm import Forward
 
 DEFAULT_THRESHOLD = 0.5
 DEFAULT_BATCH = 16
-_USUAL_SIDE = 448  # of a picture where the recipe leaves it its own size
 
 Scores = NDArray[np.float64]
 """Shape (N,), from 0 to 1."""
@@ -133,8 +132,7 @@ class InterestingFilter:
 
     def budget(self, batch_size: int) -> int:
         """Cost of so many pictures as the recipe makes them, or of 448 x 448 where it leaves them their own size."""
-        tokens = (-(-(self.recipe.side or _USUAL_SIDE) // self._pixels.factor)) ** 2
-        return batch_size * (tokens + len(self._prompt.prefix) + len(self._prompt.suffix))
+        return batch_size * usual_tokens(self.recipe, self._pixels, self._prompt)
 
     def prepare(self, image: Image.Image) -> Patches:
         """Cut an RGB picture into patches by this filter's recipe. Thread-safe."""

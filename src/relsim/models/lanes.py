@@ -18,12 +18,13 @@ from torch import Tensor
 
 from relsim.models.pixels import Patches
 
+ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
 def run_in_lanes(forward: Callable[[Sequence[Patches]], Tensor], batch: Sequence[Patches]) -> Tensor:
     """`forward(batch)` with rows in order, computed in as many lanes as torch may use threads."""
-    parts = split_in_lanes(forward, batch)
+    parts = split_in_lanes(forward, batch, [len(patches.pixels) for patches in batch])
     if len(parts) == 1:
         return parts[0][1]
     states = torch.empty((len(batch), parts[0][1].shape[1]), dtype=parts[0][1].dtype)
@@ -33,13 +34,13 @@ def run_in_lanes(forward: Callable[[Sequence[Patches]], Tensor], batch: Sequence
 
 
 def split_in_lanes(
-    run: Callable[[Sequence[Patches]], ResultT], batch: Sequence[Patches]
+    run: Callable[[Sequence[ItemT]], ResultT], batch: Sequence[ItemT], costs: Sequence[int]
 ) -> list[tuple[list[int], ResultT]]:
-    """What `run` makes of each lane's share of a batch, with the rows of that share."""
+    """What `run` makes of each lane's share of a batch, with the rows of that share; lanes cost about the same."""
     count = torch.get_num_threads()
     if count == 1 or len(batch) < count:  # with fewer pictures than cores, lanes would leave some idle
         return [(list(range(len(batch))), run(batch))]
-    lanes = split_evenly([len(patches.pixels) for patches in batch], count)
+    lanes = split_evenly(costs, count)
     results = _pool(count).map(lambda rows: run([batch[row] for row in rows]), lanes)
     return list(zip(lanes, results, strict=True))
 

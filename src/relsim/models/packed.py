@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
+from relsim.models.kept_prompts import KeptPrompts
 from relsim.models.layers import (
     Block,
     GatedMLP,
@@ -40,7 +41,7 @@ from relsim.models.layers import (
     rotate,
     rotation_of,
 )
-from relsim.models.layout import BatchLayout, Grid, Indices, Segments, batch_layout
+from relsim.models.layout import BatchLayout, Indices, Segments, batch_layout
 from relsim.models.pixels import Patches, PixelConfig
 
 
@@ -74,23 +75,40 @@ class PackedQwen25VL:
 
     def __call__(self, batch: Sequence[Patches]) -> Tensor:
         """Hidden states (len(batch), H), in the order given."""
-        order = sorted(range(len(batch)), key=lambda i: (len(batch[i].pixels), batch[i].grid))
-        batch = [batch[i] for i in order]
-        layout = self._layout([patches.grid for patches in batch])
-        pixels = torch.from_numpy(np.concatenate([patches.pixels for patches in batch])).to(self.device)
-        with torch.inference_mode():
-            tokens = torch.cat([self._vision(pixels, layout), self._suffix])[self._index(layout.tokens)]
-            states = self._language(tokens, layout)
-            return states[self._index(np.argsort(order))]
+        order, layout = self._arranged(batch)
+        return self._states(batch, order, layout)
 
-    def _layout(self, grids: Sequence[Grid]) -> BatchLayout:
-        return batch_layout(
-            grids,
+    def read(self, batch: Sequence[Patches], room: int) -> tuple[Tensor, KeptPrompts]:
+        """Hidden states as of a call, and all keys and values, with room for so many more tokens."""
+        order, layout = self._arranged(batch)
+        kept = KeptPrompts(layout, order, room, self.device)
+        return self._states(batch, order, layout, kept), kept
+
+    def go_on(self, states: Tensor, kept: KeptPrompts) -> Tensor:
+        """Hidden states (R, H) after one more token for each row of `kept`, which is given as its embedding (R, H)."""
+        with torch.inference_mode():
+            return self._language.go_on(states, kept)
+
+    def _arranged(self, batch: Sequence[Patches]) -> tuple[list[int], BatchLayout]:
+        """The pictures' order by size, and their layout in it."""
+        order = sorted(range(len(batch)), key=lambda i: (len(batch[i].pixels), batch[i].grid))
+        layout = batch_layout(
+            [batch[i].grid for i in order],
             merge=self._merge,
             window=self._vision.window,
             prefix=self._prefix_length,
             suffix=len(self._suffix),
         )
+        return order, layout
+
+    def _states(
+        self, batch: Sequence[Patches], order: Sequence[int], layout: BatchLayout, kept: KeptPrompts | None = None
+    ) -> Tensor:
+        pixels = torch.from_numpy(np.concatenate([batch[i].pixels for i in order])).to(self.device)
+        with torch.inference_mode():
+            tokens = torch.cat([self._vision(pixels, layout), self._suffix])[self._index(layout.tokens)]
+            states = self._language(tokens, layout, kept)
+            return states[self._index(np.argsort(order))]
 
     def _index(self, rows: Indices) -> Tensor:
         return torch.from_numpy(rows).to(self.device)
@@ -168,16 +186,28 @@ class _LanguageModel:
         self._norm = Norm.of(model.norm)
         self._prefix = self._prefix_keys(prefix)
 
-    def __call__(self, x: Tensor, layout: BatchLayout) -> Tensor:
+    def __call__(self, x: Tensor, layout: BatchLayout, kept: KeptPrompts | None = None) -> Tensor:
         rotation = self._rotation(torch.from_numpy(layout.token_positions).to(x.device))
         last = torch.from_numpy(layout.last).to(x.device)
         for block, prefix in zip(self._blocks[:-1], self._prefix[:-1], strict=True):
             q, k, v = self._project(block, x, rotation)
+            if kept is not None:
+                kept.add(prefix, k, v)
             x = self._finish(block, x, attend(q, k, v, layout.prompts, prefix=prefix, causal=True))
         block, prefix = self._blocks[-1], self._prefix[-1]
         q, k, v = self._project(block, x, rotation)
+        if kept is not None:
+            kept.add(prefix, k, v)
         attended = attend_last(q[last], k, v, layout.prompts, prefix)
         return self._norm(self._finish(block, x[last], attended))
+
+    def go_on(self, x: Tensor, kept: KeptPrompts) -> Tensor:
+        rotation = self._rotation(kept.places[:, None].expand(-1, 3))
+        kept.begin_token()
+        for number, block in enumerate(self._blocks):
+            q, k, v = self._project(block, x, rotation)
+            x = self._finish(block, x, kept.attend(number, q, k, v))
+        return self._norm(x)
 
     def _prefix_keys(self, x: Tensor) -> list[KeyValues]:
         """Keys and values of the prefix in every layer; its positions count up from 0 on all three axes."""
