@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from relsim.captions.interesting import DEFAULT_BATCH, InterestingFilter
-from relsim.captions.rows_file import RowsFile, head_of
+from relsim.captions.rows_file import RowsFile, check_source, head_of
 from relsim.data.identity import printable
 from relsim.data.manifest import ManifestRow, write_manifest
 from relsim.data.records import Failure, ImageRecord, Status
@@ -163,9 +163,5 @@ def _is_there(record: ImageRecord, found: dict[str, ManifestRow], path: Path) ->
     row = found.get(record.image_id)
     if row is None:
         return False
-    if row.extra["source"] != printable(record.source):
-        raise SourceError(
-            f"{printable(str(path))} has a row {record.image_id} of {row.extra['source']}, which is not "
-            f"{printable(record.source)}; write to another file"
-        )
+    check_source(row, record, path)
     return True

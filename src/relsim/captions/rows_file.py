@@ -22,6 +22,7 @@ from typing import BinaryIO, final
 
 from relsim.data.identity import printable
 from relsim.data.manifest import ManifestRow, read_manifest, row_line
+from relsim.data.records import ImageRecord
 from relsim.errors import SourceError
 from relsim.files import FileInUseError, exclusive_lock, flush, temporary_beside
 from relsim.fingerprint import Fingerprint
@@ -161,6 +162,15 @@ def read_head(path: Path) -> tuple[str, Fingerprint]:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(f"{printable(str(head))} cannot be read as {SCHEMA}; write to another file") from error
+
+
+def check_source(row: ManifestRow, record: ImageRecord, path: Path) -> None:
+    """Refuse a record that has the id of a row of `path` which was made of another image. Raises `SourceError`."""
+    if row.extra["source"] != printable(record.source):
+        raise SourceError(
+            f"{printable(str(path))} has a row {record.image_id} of {row.extra['source']}, which is not "
+            f"{printable(record.source)}; write to another file"
+        )
 
 
 def _end_of_lines(file: BinaryIO, size: int) -> int:

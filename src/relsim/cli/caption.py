@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from relsim.cli import options
-from relsim.cli.output import emit, image_progress, note, print_json
+from relsim.cli.output import emit, image_progress, note, note_failed_rows, print_json
+from relsim.errors import RelsimError
 from relsim.models.embedded import DEFAULT_CAPTIONER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from relsim.captions.caption_file import CaptionResult
     from relsim.captions.captioner import Captioner
-    from relsim.captions.stream import Outcome
+    from relsim.captions.stream import Outcome, Plan
     from relsim.data.manifest import ManifestRow
-    from relsim.models.generation import Sampling
+    from relsim.data.records import ImageRecord
 
 EXIT_SOME_FAILED = 3
-_SHOWN_FAILURES = 5
 _VARIABLE = "RELSIM_CAPTIONER"
 
 Checkpoint = Annotated[
@@ -42,17 +45,29 @@ def caption(
         typer.Argument(metavar="SOURCES", help=options.SOURCES_HELP),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write a manifest (.jsonl) with the captions.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write a manifest (.jsonl), a row for each image and run; run again to go on. A .json gets the "
+            "published {path: caption} at the end, with the manifest beside it.",
+        ),
     ] = None,
     greedy: Annotated[  # noqa: FBT002 - typer makes a flag of it
         bool, typer.Option("--greedy/--sample", help="Take the most probable token each time, or draw one.")
-    ] = True,
-    temperature: Annotated[float, typer.Option(metavar="T", help="With --sample: above 0; lower is safer.")] = 0.7,
+    ] = False,
+    runs: Annotated[int, typer.Option(metavar="N", help="Captions for each image, each from a seed of its own.")] = 1,
+    until_anonymous: Annotated[
+        int, typer.Option(metavar="N", help="Draw a caption that names things again, at most N times.")
+    ] = 0,
+    temperature: Annotated[float, typer.Option(metavar="T", help="Of drawn captions: above 0; lower is safer.")] = 0.7,
     top_p: Annotated[
-        float, typer.Option(metavar="P", help="With --sample: draw among the likeliest tokens of that share.")
+        float, typer.Option(metavar="P", help="Of drawn captions: draw among the likeliest tokens of that share.")
     ] = 0.9,
-    seed: Annotated[int, typer.Option(metavar="N", help="With --sample: the same seed draws the same captions.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed draws the same captions.")] = 0,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", help="Longest caption, in tokens.")] = 128,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Captions that are written together.")] = 16,
     checkpoint: Checkpoint = None,
     base_model: options.BaseModel = None,
     device: options.Device = None,
@@ -65,36 +80,38 @@ def caption(
 ) -> None:
     """Write an anonymous caption for each image.
 
-    A caption states the image's logic, with placeholders for what it shows. Prints path, tab, caption. Exits with 3 if
+    A caption states the image's logic, with placeholders for what it shows. It is drawn as published; --greedy takes
+    the likeliest. Prints path, tab, caption. With --out a run that was ended goes on where it was. Exits with 3 if
     some images could not be used. Captions of whole groups: relsim caption groups --help; a folder that has this name
     is ./groups.
     """
     from relsim.captions.captioner import Captioner
+    from relsim.captions.stream import Plan
     from relsim.data.dataset import ImageDataset
-    from relsim.errors import RelsimError
     from relsim.models.generation import Sampling
 
     try:
         sampling = Sampling(greedy, max_new_tokens, temperature, top_p, seed)
+        plan = Plan(sampling, runs, until_anonymous, batch_size)
     except ValueError as error:
         raise RelsimError(str(error)) from error
     records = ImageDataset.open(sources, image_folder=image_folder).records
-    if out is not None and out.is_dir():
-        raise RelsimError(f"{out} is a folder; --out names a file, such as captions.jsonl")
-    captioner = Captioner.load(**_options(checkpoint, base_model, device, dtype, recipe))
-    outcomes: list[Outcome] = []
-    for outcome in _caption(captioner, records, sampling, quiet=as_json or out is None):
-        outcomes.append(outcome)
-        if not as_json and out is None:
-            _print(outcome)
     if out is not None:
-        from relsim.data.manifest import write_manifest
-
-        write_manifest(out, map(_row, outcomes))
+        _check_target(out, sources, runs)
+    captioner = Captioner.load(**_options(checkpoint, base_model, device, dtype, recipe))
+    started = time.monotonic()
+    with image_progress(len(records), quiet=as_json or out is None, doing="captioning") as advance:
+        result = (
+            _to_file(records, captioner, plan, out, advance)
+            if out is not None
+            else _to_terminal(records, captioner, plan, quiet=as_json)
+        )
+    seconds = time.monotonic() - started
     if as_json:
-        print_json(_document(outcomes, captioner, sampling))
-    failed = _report(outcomes, out, as_json=as_json)
-    if failed:
+        print_json(_document(result, captioner, plan, seconds))
+    else:
+        _report(result, out, seconds)
+    if result.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
@@ -106,74 +123,88 @@ def _options(
     return options.with_environment(options.model_options(named, base_model, device, dtype, recipe))
 
 
-def _caption(captioner: Captioner, records: Sequence[Any], sampling: Sampling, *, quiet: bool) -> Iterator[Outcome]:
-    from relsim.captions.stream import caption_records
+def _check_target(out: Path, sources: Sequence[str], runs: int) -> None:
+    """Refuse what would be refused at the end, before anything is loaded."""
+    from relsim.captions.caption_file import check_published, rows_of
 
-    with image_progress(len(records), quiet=quiet, doing="captioning") as advance:
-        for outcome in caption_records(records, captioner, sampling):
-            advance(outcome)
-            yield outcome
+    for path in {out, rows_of(out)}:
+        options.check_target(path, sources, example="captions.jsonl")
+    if out.suffix == ".json":
+        check_published(out, runs)
 
 
-def _print(outcome: Outcome) -> None:
-    """A caption as a line of its own; whatever would break the line is shown as its escape."""
-    from relsim.data.identity import printable
+def _to_file(
+    records: Sequence[ImageRecord], captioner: Captioner, plan: Plan, out: Path, advance: Callable[[Outcome], None]
+) -> CaptionResult:
+    from relsim.captions.caption_file import caption_to_file
     from relsim.data.records import Failure
 
-    if not isinstance(outcome, Failure):
-        emit(f"{printable(outcome.record.source)}\t{printable(outcome.caption.text.strip())}")
+    def count(outcome: Outcome) -> None:
+        if isinstance(outcome, Failure) or outcome.run == 0:
+            advance(outcome)
+
+    try:
+        return caption_to_file(records, captioner, plan, out, on_outcome=count)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("what was written is kept, run it again to go on") from None
 
 
-def _row(outcome: Outcome) -> ManifestRow:
-    """A row of the manifest: published fields, the image's own others, and `status` and `reason` where it failed."""
+def _to_terminal(records: Sequence[ImageRecord], captioner: Captioner, plan: Plan, *, quiet: bool) -> CaptionResult:
+    from relsim.captions.caption_file import CaptionResult, row_of
+    from relsim.captions.stream import caption_records
+
+    rows: list[ManifestRow] = []
+    for outcome in caption_records(records, captioner, plan):
+        rows.append(row_of(outcome))
+        if not quiet:
+            _print(rows[-1])
+    return CaptionResult(rows)
+
+
+def _print(row: ManifestRow) -> None:
+    """A caption as a line of its own; whatever would break the line is shown as its escape."""
     from relsim.data.identity import printable
-    from relsim.data.manifest import ManifestRow
-    from relsim.data.records import Failure, Status
 
-    record = outcome.record
-    kept = {name: value for name, value in record.fields.items() if name not in ("url_link", "caption")}
-    extra = {**kept, "source": printable(record.source)}
-    link = record.fields.get("url_link")
-    if isinstance(outcome, Failure):
-        failure = {"status": outcome.status.value, "reason": outcome.reason}
-        return ManifestRow(record.image_id, link, None, {**extra, **failure})
-    return ManifestRow(record.image_id, link, outcome.caption.text.strip(), {**extra, "status": Status.OK.value})
+    if row.caption is not None:
+        emit(f"{row.extra['source']}\t{printable(row.caption)}")
 
 
-def _document(outcomes: Sequence[Outcome], captioner: Captioner, sampling: Sampling) -> dict[str, Any]:
-    from dataclasses import asdict
-
+def _document(result: CaptionResult, captioner: Captioner, plan: Plan, seconds: float) -> dict[str, Any]:
+    leaks = result.leaks
     return {
-        "schema": "relsim.captions/1",
-        "captions": [_entry(outcome) for outcome in outcomes],
-        "sampling": asdict(sampling),
+        "schema": "relsim.captions/2",
+        "captions": [_entry(row) for row in result.rows],
+        "sampling": asdict(plan.sampling),
+        "runs": plan.runs,
+        "until_anonymous": plan.until_anonymous,
+        "there": result.there,
+        "failed": result.reasons,
+        "leak_rate": None if leaks is None else leaks.to_json(),
+        "seconds": round(seconds, 3),
+        "captions_per_second": round(result.written / seconds, 3) if seconds else None,
         "fingerprint": captioner.fingerprint.to_dict(),
     }
 
 
-def _entry(outcome: Outcome) -> dict[str, Any]:
-    from relsim.data.records import Failure, Status
+def _entry(row: ManifestRow) -> dict[str, Any]:
+    from relsim.captions.caption_file import OWN
 
-    named = {"image_id": outcome.record.image_id, "source": outcome.record.source}
-    if isinstance(outcome, Failure):
-        return {**named, "status": outcome.status.value, "reason": outcome.reason, "caption": None}
-    return {**named, "status": Status.OK.value, "reason": None, "caption": outcome.caption.text.strip()}
+    return {"image_id": row.image_hash, "caption": row.caption, **{name: row.extra[name] for name in OWN}}
 
 
-def _report(outcomes: Sequence[Outcome], out: Path | None, *, as_json: bool) -> int:
-    """Tell of the file and of failures; gives the number of these."""
-    from relsim.data.records import Failure
-
-    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
-    if as_json:
-        return len(failures)
-    if out is not None:
-        emit(f"{out}: {len(outcomes) - len(failures):,} captions")
-    if failures:
-        reasons = Counter(failure.status.value for failure in failures).most_common()
-        note(f"{len(failures):,} failed: " + ", ".join(f"{count:,} {reason}" for reason, count in reasons))
-    for failure in failures[:_SHOWN_FAILURES]:
-        note(f"  {failure.record.image_id}: {failure.reason} ({failure.status.value})")
-    if len(failures) > _SHOWN_FAILURES:
-        note(f"  ... and {len(failures) - _SHOWN_FAILURES:,} more; --json lists all")
-    return len(failures)
+def _report(result: CaptionResult, out: Path | None, seconds: float) -> None:
+    """Tell of captions and of failures."""
+    leaks, count = result.leaks, len(result.captions)
+    parts = [f"{count:,} {'caption' if count == 1 else 'captions'}"]
+    if leaks is not None:
+        parts.append(f"{leaks.value:.1%} not anonymous (95 %: {leaks.low:.1%} to {leaks.high:.1%})")
+    if result.written and seconds:
+        parts.append(f"{result.written / seconds:.1f} captions/s")
+    if result.there:
+        parts.append(f"{result.there:,} images were there")
+    line = "; ".join(parts)
+    if out is None:
+        note(line)
+    else:
+        emit(f"{out}: {line}")
+    note_failed_rows(result.failures, result.reasons)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relsim.cli import options
-from relsim.cli.output import emit, image_progress, note, print_json
+from relsim.cli.output import emit, image_progress, note, note_failed_rows, print_json
 from relsim.errors import RelsimError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from relsim.data.records import ImageRecord
 
 EXIT_SOME_FAILED = 3
-_SHOWN_FAILURES = 5
 _VARIABLE = "RELSIM_FILTER"
 
 
@@ -79,7 +78,7 @@ def filter_(
     given = _options(checkpoint, base_model, device, dtype, recipe)
     records = ImageDataset.open(sources, image_folder=image_folder, ids="stem").records
     if out is not None:
-        _check_target(out, sources)
+        options.check_target(out, sources, example="kept.jsonl")
     interesting = InterestingFilter.load(**given)
     limit = interesting.threshold if threshold is None else threshold
     judge = {"threshold": limit, "batch_size": batch_size}
@@ -108,13 +107,6 @@ def _options(
             "relsim train filter makes one from your labels"
         )
     return options.with_environment(options.model_options(named, base_model, device, dtype, recipe))
-
-
-def _check_target(out: Path, sources: Sequence[str]) -> None:
-    if out.is_dir():
-        raise RelsimError(f"{out} is a folder; --out names a file, such as kept.jsonl")
-    if out.exists() and any(Path(source).is_file() and out.samefile(source) for source in sources):
-        raise RelsimError(f"{out} is one of the sources; --out names another file")
 
 
 def _to_file(
@@ -179,12 +171,4 @@ def _report(result: FilterResult, out: Path | None, threshold: float) -> None:
         note(line)
     else:
         emit(f"{out}: {line}")
-    failures = result.failures
-    if failures:
-        note(
-            f"{len(failures):,} failed: " + ", ".join(f"{count:,} {reason}" for reason, count in result.reasons.items())
-        )
-    for row in failures[:_SHOWN_FAILURES]:
-        note(f"  {row.image_hash}: {row.extra['reason']} ({row.extra['status']})")
-    if len(failures) > _SHOWN_FAILURES:
-        note(f"  ... and {len(failures) - _SHOWN_FAILURES:,} more; --json lists all")
+    note_failed_rows(result.failures, result.reasons)

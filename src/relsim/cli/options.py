@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,6 +97,14 @@ def with_environment(given: Mapping[str, str]) -> dict[str, str]:
     if options["checkpoint_dir"] in NAMES and "base_model" not in given:
         options.pop("base_model", None)
     return options
+
+
+def check_target(out: Path, sources: Sequence[str], *, example: str) -> None:
+    """Refuse a folder, and a file that is one of the sources, as what `--out` names. Raises `RelsimError`."""
+    if out.is_dir():
+        raise RelsimError(f"{out} is a folder; --out names a file, such as {example}")
+    if out.exists() and any(Path(source).is_file() and out.samefile(source) for source in sources):
+        raise RelsimError(f"{out} is one of the sources; --out names another file")
 
 
 def load_model(options: Mapping[str, str]) -> RelationalSimilarity:

@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,10 @@ from relsim.data.identity import printable
 from relsim.errors import RelsimError
 
 if TYPE_CHECKING:
+    from relsim.data.manifest import ManifestRow
     from relsim.vectors.query import Found
 
+_SHOWN_FAILURES = 5
 _GAP = "  "
 
 
@@ -87,6 +89,16 @@ def print_hits(found: Found) -> None:
         [str(hit.rank), *(f"{getattr(hit, name):.4f}" for name in ("score", *axes)), hit.image_id] for hit in found.hits
     ]
     print_rows(["rank", "score", *axes, "image"], rows)
+
+
+def note_failed_rows(rows: Sequence[ManifestRow], reasons: Mapping[str, int]) -> None:
+    """Tell of the rows of images that could not be used: how many for each status, and the first five."""
+    if rows:
+        note(f"{len(rows):,} failed: " + ", ".join(f"{count:,} {status}" for status, count in reasons.items()))
+    for row in rows[:_SHOWN_FAILURES]:
+        note(f"  {row.image_hash}: {row.extra['reason']} ({row.extra['status']})")
+    if len(rows) > _SHOWN_FAILURES:
+        note(f"  ... and {len(rows) - _SHOWN_FAILURES:,} more; --json lists all")
 
 
 @contextmanager

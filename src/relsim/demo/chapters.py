@@ -147,7 +147,7 @@ class _Commands:
         return [*pairs, ("score", *paths, *self._looks, *self._machine)]
 
     def caption(self) -> list[Command]:
-        return [("caption", *self._shown(), *self._captioner, *self._machine)]
+        return [("caption", *self._shown(), "--greedy", *self._captioner, *self._machine)]
 
     def embed(self) -> list[Command]:
         tables = ((self._workshop.relation, self._relational), (self._workshop.look, self._looks))

@@ -164,7 +164,7 @@ class Workshop:
         captioner = Captioner.load(DEFAULT_CAPTIONER, **self.machine)
         shown = (*self.example, self.stranger)
         images = [read_image(ImageRecord(picture.image_id, str(picture.path))).image for picture in shown]
-        captions = captioner.caption(images)
+        captions = captioner.caption(images, greedy=True)
         return Captioned(tuple((picture, made.text.strip()) for picture, made in zip(shown, captions, strict=True)))
 
     def embed(self) -> Embedded:
