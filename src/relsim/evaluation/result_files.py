@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from relsim.errors import ResultError
+from relsim.files import flush, temporary_beside
 
 LOG = "train.jsonl"
 _IN_FOLDERS = (LOG, "retrieval.json", "summary.json", "retrieved_images.json")
@@ -125,6 +126,14 @@ def rankings(result: ResultFile) -> dict[str, list[Ranking]]:
     return found
 
 
+def only(found: dict[str, list[Ranking]], methods: Sequence[str]) -> dict[str, list[Ranking]]:
+    """The methods of these names, in this order; all without names. Raises `ResultError` for one that is not there."""
+    missing = next((name for name in methods if name not in found), None)
+    if missing is not None:
+        raise ResultError(f"there is no method {missing}; there are {', '.join(found)}")
+    return {name: found[name] for name in methods} if methods else found
+
+
 def _whole(content: dict[str, Any]) -> dict[str, list[Ranking]]:
     queries = {query["image_id"]: query for query in content["queries"]}
     return {
@@ -159,6 +168,23 @@ def _published_row(row: dict[str, Any]) -> Ranking:
     columns = zip(row["top_k_image_ids"], row["top_k_image_paths"], row["top_k_scores"], strict=True)
     matches = tuple(Ranked(str(name), path, float(score), rank) for rank, (name, path, score) in enumerate(columns, 1))
     return Ranking(str(row["query_image_id"]), row["query_image_path"], matches)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all. Raises `ResultError` where the system refuses."""
+    try:
+        with temporary_beside(path) as temporary:
+            temporary.write_bytes(data)
+            flush(temporary)
+            temporary.replace(path)
+            flush(path.parent)
+    except OSError as error:
+        raise ResultError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a document, whole or not at all. Raises `ResultError` where the system refuses."""
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _in_folder(folder: Path) -> Path:

@@ -12,9 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relsim.evaluation.result_files import write_whole
 from relsim.figures.preferences import Preference, draw_preferences
 from relsim.figures.scores import Score, ScoreSet, draw_scores
-from relsim.figures.style import INK, SOFT, new_figure, save, write_whole
+from relsim.figures.style import INK, SOFT, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

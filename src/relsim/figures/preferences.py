@@ -92,7 +92,8 @@ def draw_preferences(preferences: Sequence[Preference], *, title: str | None = N
     plain_axes(axes)
     for preference, place in zip(preferences, range(len(preferences)), strict=True):
         axes.annotate(
-            f"{preference.answers:,}", (100, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8.5,
+            f"{preference.answers:,}", (100, place), xytext=(6, 0), textcoords="offset points", va="center",
+            fontsize=8.5,
             color=SOFT, annotation_clip=False,
         )  # fmt: skip
     axes.annotate(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relsim.errors import MissingExtraError, ResultError
-from relsim.files import flush, temporary_beside
+from relsim.evaluation.result_files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,18 +61,6 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as its suffix says, the whole file or nothing. Raises `ResultError`."""
     data = rendered(figure, suffix_of(path))
     write_whole(path, data)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all. Raises `ResultError` where the system refuses."""
-    try:
-        with temporary_beside(path) as temporary:
-            temporary.write_bytes(data)
-            flush(temporary)
-            temporary.replace(path)
-            flush(path.parent)
-    except OSError as error:
-        raise ResultError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
 
 
 def suffix_of(path: Path) -> str:

@@ -92,6 +92,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     )
 
 
+def read_projection(folder: Path) -> tuple[Tensor, Tensor]:
+    """Weight (D, H) and bias (D,) of the projection in a folder. Raises `CheckpointError`."""
+    return _read_projection(folder, _read_published_projection(folder / PUBLISHED_PROJECTION))
+
+
 def read_metadata(folder: Path) -> dict[str, Any]:
     """The content of `relsim.json`, empty where there is none. Raises `CheckpointError`, also for another version."""
     path = folder / METADATA
@@ -100,6 +105,11 @@ def read_metadata(folder: Path) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         raise CheckpointError(f"{path} has format version {version}; this relsim reads {FORMAT_VERSION}: update relsim")
     return metadata
+
+
+def read_null_distribution(folder: Path) -> Mapping[str, Any] | None:
+    """The scores of unrelated pairs that a checkpoint carries, without reading its weights. Raises `CheckpointError`."""
+    return _null_distribution(read_metadata(folder).get("null_distribution"), folder)
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
