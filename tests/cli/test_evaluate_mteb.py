@@ -5,10 +5,6 @@ import json
 import pytest
 
 pytest.importorskip("mteb")
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
 
 
 @pytest.fixture

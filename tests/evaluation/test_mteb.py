@@ -24,10 +24,6 @@ mteb = pytest.importorskip("mteb")
 from relsim.evaluation.mteb_encoder import MtebEncoder  # noqa: E402
 from relsim.evaluation.mteb_tasks import collection_tasks  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
 SETTINGS = Settings(ks=(1, 10), resamples=5)
 
 

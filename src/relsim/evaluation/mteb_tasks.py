@@ -24,7 +24,7 @@ from PIL import Image
 
 from relsim.data.cleaning import caption_to_use
 from relsim.data.images import decode_image, read_bytes
-from relsim.data.records import ImageRecord
+from relsim.data.records import ImageRecord, Status
 from relsim.errors import ImageError, MissingExtraError, SourceError
 from relsim.evaluation.labels import relation_of
 
@@ -143,7 +143,7 @@ def _pictures(records: Sequence[ImageRecord]) -> dict[str, bytes]:
             data = read_bytes(record.source)
             found[record.image_id] = _same_for_all(data, decode_image(data))
         except ImageError as error:
-            _log.warning("left out of the task: %s: %s (%s)", record.image_id, error.reason, error.status)
+            _log.warning("left out of the task: %s: %s (%s)", record.image_id, error.reason, Status(error.status).value)
     return found
 
 
