@@ -7,12 +7,10 @@ import shlex
 from collections.abc import Sequence
 from functools import singledispatch
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
 from relsim._version import __version__
 from relsim.demo.chapters import Told
-from relsim.demo.markup import figure, interval, table, tag, text, thumbnail
 from relsim.demo.results import (
     Captioned,
     Drawn,
@@ -27,6 +25,7 @@ from relsim.demo.results import (
 )
 from relsim.errors import RelsimError
 from relsim.evaluation.statistics import Estimate
+from relsim.figures.markup import figure, interval, page, table, tag, text, thumbnail
 from relsim.files import flush, temporary_beside
 from relsim.models.embedded import DEFAULT, DEFAULT_ATTRIBUTES, PUBLISHED
 
@@ -59,7 +58,6 @@ def write_report(path: Path, told: Sequence[Told]) -> None:
 
 def render(told: Sequence[Told]) -> str:
     """The page as HTML."""
-    style = files("relsim.demo").joinpath("report.css").read_text(encoding="utf-8")
     contents = tag(
         "nav",
         tag(
@@ -68,13 +66,8 @@ def render(told: Sequence[Told]) -> str:
         ),
         aria_label="Contents",
     )
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><title>relsim: what works alike</title>'
-        f"<style>{style}</style>"
-    )
     body = tag("header", _opening(told), contents) + tag("main", *map(_section, told)) + tag("footer", _closing(told))
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+    return page("relsim: what works alike", body)
 
 
 def _opening(told: Sequence[Told]) -> str:

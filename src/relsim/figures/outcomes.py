@@ -75,7 +75,10 @@ def _hosts(axes: Axes, hosts: list[tuple[str, Any]], count: int) -> None:
         _value(axes, row["rows"], place, f"{row['ok']:,} of {row['rows']:,}")
     axes.invert_yaxis()
     axes.set_xlim(0, max(row["rows"] for _, row in hosts) * 1.22)
-    axes.set_xlabel(f"rows of the {len(hosts)} hosts with most, of {count:,}", fontsize=9.5)
+    axes.set_xlabel(
+        "rows by host" if len(hosts) == count else f"rows of the {len(hosts)} hosts that have most, of {count:,}",
+        fontsize=9.5,
+    )
     axes.legend(loc="lower right", frameon=False, fontsize=9)
     plain_axes(axes)
 

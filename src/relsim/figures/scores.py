@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from relsim.errors import ResultError
@@ -26,19 +26,20 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ScoreSet:
-    """Scores on one scale: what is measured, the largest possible value, and decimals to show."""
+    """Scores on one scale: what is measured, the largest possible value, decimals to show, and what the lines are."""
 
     measure: str
     scores: tuple[Score, ...]
     top: float = 1.0
     decimals: int = 2
+    lines: str = "95 % intervals"
 
 
 def scores_of(results: Sequence[ResultFile], metric: str | None = None) -> ScoreSet:
-    """Scores by method of judge outputs, retrieval runs or triplet runs (one of these kinds, as many files as wanted).
+    """Scores by method of judge outputs, retrieval runs, pairs or triplet runs: files of one of these kinds.
 
-    `metric` of a retrieval run is by default `precision@1`, of triplets a kind, by default `conflict`; triplets have
-    the name of their file. Raises `ResultError`.
+    `metric` of a retrieval run is by default `precision@1`, of triplets a kind, by default `conflict`, of pairs an
+    encoder, by default the first. Triplets have the name of their file. Raises `ResultError`.
     """
     kinds = sorted({result.kind for result in results})
     if len(kinds) != 1:
@@ -47,20 +48,20 @@ def scores_of(results: Sequence[ResultFile], metric: str | None = None) -> Score
     if kinds[0] not in readers:
         raise ResultError(f"{results[0].path} holds {kinds[0]}; bars are drawn of {', '.join(readers)}")
     found: list[Score] = []
-    measure, top, decimals = "", 1.0, 2
+    whole = ScoreSet("", ())
     for result in results:
         try:
             part = readers[kinds[0]](result, metric)
         except (KeyError, TypeError, ValueError) as error:
             raise ResultError(f"{result.path} is damaged: {type(error).__name__} {error}") from error
-        measure, top, decimals = part.measure, part.top, part.decimals
+        whole = part
         found += part.scores
     if not found:
         raise ResultError(f"{results[0].path} holds no score")
     repeated = next((score.name for score in found if sum(score.name == other.name for other in found) > 1), None)
     if repeated is not None:
         raise ResultError(f"{repeated} has two scores in these files; name each method once")
-    return ScoreSet(measure, tuple(found), top, decimals)
+    return replace(whole, scores=tuple(found))
 
 
 def draw_scores(
@@ -112,7 +113,7 @@ def draw_scores(
         axes.set_title(title, fontsize=11, color=INK, loc="left")
     if any(score.low is not None for score in rows):
         axes.annotate(
-            "lines: 95 % intervals", (1, 1), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color=SOFT
+            f"lines: {scores.lines}", (1, 1), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color=SOFT
         )
     return figure
 
@@ -134,8 +135,8 @@ def _judged(result: ResultFile, _metric: str | None) -> ScoreSet:
     for method, row in result.content["summary"].items():
         if row["average_score"] is None:
             continue
-        interval: Any = next((row[key] for key in ("mean", "interval") if isinstance(row.get(key), dict)), {})
-        scores.append(Score(method, float(row["average_score"]), interval.get("low"), interval.get("high")))
+        own = result.content.get("methods", {}).get(method, {}).get("mean") or {}  # of a judge of ours
+        scores.append(Score(method, float(row["average_score"]), own.get("low"), own.get("high")))
     return ScoreSet("mean score of the judge (0 to 10)", tuple(scores), 10.0)
 
 
@@ -167,4 +168,16 @@ def _triplets(result: ResultFile, metric: str | None) -> ScoreSet:
 
 
 def _pairs(result: ResultFile, metric: str | None) -> ScoreSet:
-    raise ResultError(f"{result.path}: {metric or 'pairs'}")
+    encoders = list(result.content["encoders"])
+    wanted = metric or encoders[0]
+    if wanted not in encoders:
+        raise ResultError(f"{result.path} has no encoder {wanted}; it has {', '.join(encoders)}")
+    scores = []
+    for method, row in result.content["methods"].items():
+        spread = row["scores"][wanted]["all"]
+        if spread is not None:
+            ends = (
+                (None, None) if spread["sd"] is None else (spread["mean"] - spread["sd"], spread["mean"] + spread["sd"])
+            )
+            scores.append(Score(method, spread["mean"], *ends))
+    return ScoreSet(f"input and output alike, by {cut(wanted, 30)}", tuple(scores), lines="± a standard deviation")

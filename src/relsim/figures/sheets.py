@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def draw_sheet(
         if number:
             axes.plot([_GAP, width - _GAP], [start - 0.03, start - 0.03], color=SOFT, linewidth=0.6)
         ranking = next(iter(by_query.values()))[query]
-        under = ["query", *([cut(ranking.label, 20)] if ranking.label else [])]
+        under = ["query", *([cut(ranking.label.replace("_", " "), 20)] if ranking.label else [])]
         _picture(axes, ranking.query_path, _GAP, start - 0.2, under, frame=True)
         for place, (method, rankings) in enumerate(by_query.items()):
             row = start - 0.2 - place * line
@@ -98,6 +99,10 @@ def _picture(axes: Axes, source: str, left: float, top: float, under: Sequence[s
 
 
 def _broken(name: str, most: int = 18) -> list[str]:
-    """A name in at most three lines."""
-    text = cut(name, 3 * most)
-    return [text[start : start + most] for start in range(0, len(text), most)]
+    """A name in short lines, broken behind a sign that is no letter where there is one."""
+    lines = [""]
+    for part in re.findall(r"[A-Za-z0-9]+[^A-Za-z0-9]*|[^A-Za-z0-9]+", cut(name, 3 * most)):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > most:
+            lines.append("")
+        lines[-1] += part
+    return [line[start : start + most] for line in lines for start in range(0, len(line), most)]

@@ -70,9 +70,7 @@ def draw_space(space: Space, *, title: str | None = None) -> Figure:
         parts.append(f"drawn from {space.collection:,}")
     if unreadable:
         parts.append(f"{unreadable:,} cannot be read")
-    figure.text(
-        1 - _RIGHT / whole[0], 0.12 / whole[1], ", ".join(parts), ha="right", va="bottom", fontsize=9, color=SOFT
-    )
+    figure.text(0.15 / whole[0], 0.12 / whole[1], "\n".join(parts), va="bottom", fontsize=9, color=SOFT)
     if title:
         figure.text(0.15 / whole[0], 1 - 0.12 / whole[1], title, va="top", fontsize=12, color=INK)
     return figure

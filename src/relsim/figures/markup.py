@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 
 from PIL import Image
@@ -25,18 +26,38 @@ def text(name: str, content: str, **attributes: str) -> str:
     return tag(name, escape(content), **attributes)
 
 
+def page(title: str, body: str) -> str:
+    """A whole page around ready HTML, with its style: light or dark as the reader has it, and fit for print."""
+    style = files("relsim.figures").joinpath("page.css").read_text(encoding="utf-8")
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><title>{escape(title)}</title>'
+        f"<style>{style}</style>"
+    )
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+
+
 def thumbnail(path: Path, alternative: str) -> str:
     """A small copy of a picture within the page."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    return embedded(image, alternative)
+
+
+def embedded(image: Image.Image, alternative: str) -> str:
+    """An RGB picture as it is within the page."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=82, method=4)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return (
-        f'<img src="data:image/webp;base64,{data}" alt="{escape(alternative)}" '
-        f'width="{image.width}" height="{image.height}">'
-    )
+    size = {"width": str(image.width), "height": str(image.height)}
+    return data_image(buffer.getvalue(), "image/webp", alternative, **size)
+
+
+def data_image(data: bytes, media_type: str, alternative: str, **attributes: str) -> str:
+    """An image element that holds its own bytes."""
+    source = f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
+    pairs = {"src": source, "alt": alternative, **attributes}
+    return "<img " + " ".join(f'{key}="{escape(value)}"' for key, value in pairs.items()) + ">"
 
 
 def figure(picture: str, *captions: str, class_: str = "picture") -> str:

@@ -1,0 +1,326 @@
+"""The sections of a report: tables and figures for each kind of result file, as ready HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from relsim.data.identity import printable
+from relsim.errors import ResultError
+from relsim.evaluation.result_files import Ranking, ResultFile, rankings
+from relsim.evaluation.study import study_of
+from relsim.figures.curves import curves_of, draw_training
+from relsim.figures.markup import THUMBNAIL, data_image, embedded, figure, interval, table, tag, text
+from relsim.figures.outcomes import draw_download
+from relsim.figures.pictures import small_picture
+from relsim.figures.preferences import draw_preferences, preferences_of
+from relsim.figures.scores import draw_scores, scores_of
+from relsim.figures.sheets import chosen_queries
+from relsim.figures.similarity_space import read_space
+from relsim.figures.space_picture import draw_space
+from relsim.figures.style import rendered
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KINDS = {
+    "triplets": "Triplets",
+    "retrieval": "Retrieval",
+    "retrieved": "Retrieval",
+    "judge": "Judge",
+    "study": "Questions of a study",
+    "study_results": "Study",
+    "pairs": "Pairs of inputs and outputs",
+    "training": "Training",
+    "train": "Training",
+    "download": "Download",
+    "space": "Similarity space",
+    "xy": "Similarity space",
+}
+"""Headings by kind of file (see `relsim.evaluation.result_files`)."""
+_QUERIES, _MATCHES = 3, 5
+_Row = Mapping[str, Any]
+
+
+def content_of(result: ResultFile) -> str:
+    """The section of a file without its heading. Raises `ResultError` where the file is damaged."""
+    try:
+        return _MAKERS[result.kind](result)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ResultError(f"{result.path} is damaged: {type(error).__name__} {error}") from error
+
+
+def chart(drawn: Figure, alternative: str, *, pixels: bool = False) -> str:
+    """A figure within the page: as SVG whose letters are shapes, or with `pixels` as PNG, for figures of pictures."""
+    suffix, media_type = (".png", "image/png") if pixels else (".svg", "image/svg+xml")
+    data = rendered(drawn, suffix, outlines=True)
+    return tag("div", data_image(data, media_type, alternative), class_="chart")
+
+
+def _triplets(result: ResultFile) -> str:
+    content = result.content
+    whole = [row for row in content["accuracy"] if row["family"] is None and row["relation"] is None]
+    parts = [row for row in content["accuracy"] if row["family"] is not None]
+    columns = ["kind", "accuracy", "0 to 100 %, dashed: chance", "95 % interval", "triplets"]
+    made = table("Accuracy by kind", columns, [_share(row["kind"], row) for row in whole])
+    if parts:
+        columns = ["kind and family", *columns[1:]]
+        rows = [_share(f"{row['kind']}, {row['family']}", row) for row in parts]
+        made += table("Accuracy by family", columns, rows)
+    if content.get("missing"):
+        made += text("p", f"{content['missing']:,} triplets were left out: a picture could not be used.", class_="note")
+    return made
+
+
+def _retrieval(result: ResultFile) -> str:
+    content = result.content
+    facts = (
+        f"{content['asked']:,} queries among {content['database']:,} pictures, {content['distractors']:,} of them "
+        f"distractors; seed {content['seed']}. Duplicates of a query are left out."
+    )
+    made = text("p", facts)
+    reports = {name: row["without_duplicates"] for name, row in content["methods"].items() if row["without_duplicates"]}
+    if reports:
+        rows = [
+            [
+                escape(printable(name)),
+                escape(metric),
+                f"{estimate['value']:.3f}",
+                _range(estimate),
+                f"{estimate['count']:,}",
+            ]
+            for name, report in reports.items()
+            for metric, estimate in report["metrics"].items()
+        ]
+        scores = scores_of([result])
+        words = ", ".join(f"{score.name} {score.value:.2f}" for score in scores.scores)
+        made += chart(draw_scores(scores), f"Bars of {scores.measure} with intervals: {words}.")
+        made += table("Metrics", ["method", "metric", "value", "95 % interval", "queries"], rows)
+    return made + _comparisons(content["comparisons"]) + _found(result)
+
+
+def _found(result: ResultFile) -> str:
+    """What each method finds for some queries."""
+    found = rankings(result)
+    made = ""
+    for query in chosen_queries(found, count=_QUERIES):
+        by_method = {
+            method: next(ranking for ranking in some if ranking.query_id == query) for method, some in found.items()
+        }
+        first = next(iter(by_method.values()))
+        words = printable(first.query_id) if first.label is None else printable(first.label).replace("_", " ")
+        made += text("h3", f"Query: {words}")
+        made += tag(
+            "div", figure(_picture(first.query_path, f"The query: {words}"), class_="picture query"), class_="asked"
+        )
+        for method, ranking in by_method.items():
+            made += text("p", printable(method), class_="note") + _matches(ranking)
+    return made
+
+
+def _matches(ranking: Ranking) -> str:
+    items = []
+    for match in ranking.matches[:_MATCHES]:
+        words = printable(match.label or match.image_id).replace("_", " ")
+        if match.relevant is not None:
+            mark = text(
+                "span", f"{'✓' if match.relevant else '✗'} {words}", class_="right" if match.relevant else "wrong"
+            )
+        else:
+            mark = text("span", words)
+        score = text("span", f"{match.score:.3f}", class_="numbers")
+        items.append(tag("li", figure(_picture(match.path, f"Match {match.rank}: {words}"), mark, score)))
+    return tag("ol", *items, class_="row five")
+
+
+def _picture(source: str, alternative: str) -> str:
+    pixels = small_picture(source, THUMBNAIL)
+    if pixels is None:
+        return text("p", f"{alternative} (the picture cannot be read)", class_="missing")
+    return embedded(Image.fromarray(pixels), alternative)
+
+
+def _judge(result: ResultFile) -> str:
+    content = result.content
+    rows = [
+        [
+            escape(printable(name)),
+            *(_number(row[key]) for key in ("average_score", "min_score", "max_score")),
+            f"{row['valid_pairs']:,} of {row['total_pairs']:,}",
+        ]
+        for name, row in content["summary"].items()
+    ]
+    made = ""
+    if any(row["average_score"] is not None for row in content["summary"].values()):
+        scores = scores_of([result])
+        words = ", ".join(f"{score.name} {score.value:.2f}" for score in scores.scores)
+        made = chart(draw_scores(scores), f"Bars of the {scores.measure}: {words}.")
+    made += table("Scores", ["method", "mean", "least", "greatest", "pairs with a score"], rows)
+    return made + _comparisons(content.get("comparisons", []))
+
+
+def _comparisons(rows: list[_Row]) -> str:
+    if not rows:
+        return ""
+    columns = ["methods", "metric", "difference", "95 % interval", "p (Holm)"]
+    return table(
+        "Differences on the same queries",
+        columns,
+        [
+            [
+                escape(printable(f"{row['first']} - {row['second']}")),
+                *(escape(row["metric"]), f"{row['value']:+.3f}", _range(row), f"{row['p_holm']:.4f}"),
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _study(result: ResultFile) -> str:
+    study = study_of(result)
+    rows = [
+        [
+            escape(printable(f"{first} : {second}")),
+            f"{sum(question.methods == {first, second} for question in study.questions):,}",
+            f"{same:,}",
+        ]
+        for (first, second), same in zip(study.pairs, study.same, strict=True)
+    ]
+    lead = f"{len(study.questions):,} questions, {study.answers_wanted} answers wanted for each; seed {study.seed}."
+    return text("p", lead) + table("Questions", ["first : second", "questions", "same picture by both"], rows)
+
+
+def _study_results(result: ResultFile) -> str:
+    content, made = result.content, ""
+    if any(pair["answers"] for pair in content["pairs"]):
+        preferences = preferences_of(result)
+        words = "; ".join(
+            f"{one.first} {100 * one.shares[0]:.1f} %, same {100 * one.shares[1]:.1f} %, "
+            f"{one.second} {100 * one.shares[2]:.1f} %"
+            for one in preferences
+        )
+        made = chart(draw_preferences(preferences), f"Stacked bars of what people preferred: {words}.")
+    rows = []
+    for pair in content["pairs"]:
+        for name in ("first", "same", "second") if pair["shares"] else ():
+            label = f"{pair['first']} : {pair['second']}, {'same' if name == 'same' else pair[name]}"
+            rows.append(_share(label, pair["shares"][name], str(pair["counts"][name])))
+    columns = ["pair, and what was chosen", "share", "0 to 100 %, dashed: half", "95 % interval", "answers"]
+    agreement = content["agreement"]
+    facts = [
+        ("people", f"{content['people']:,}"),
+        ("answers", f"{content['answers']:,}"),
+        ("questions with enough answers", f"{content['complete']:,} of {content['questions']:,}"),
+        ("Fleiss' kappa", _number(agreement["fleiss_kappa"])),
+        ("Krippendorff's alpha", _number(agreement["krippendorff_alpha"])),
+        ("left one chosen", "" if content["left"] is None else f"{100 * content['left']['value']:.1f} %"),
+    ]
+    return made + table("Shares", columns, rows) + _facts("People", facts)
+
+
+def _pairs(result: ResultFile) -> str:
+    content = result.content
+    encoders = list(content["encoders"])
+    rows = [
+        [
+            escape(printable(method)),
+            *(_spread(row["scores"][encoder]["all"]) for encoder in encoders),
+            f"{row['pairs']:,}",
+            f"{row['copies']:,}",
+        ]
+        for method, row in content["methods"].items()
+    ]
+    scores = scores_of([result])
+    words = ", ".join(f"{score.name} {score.value:.2f}" for score in scores.scores)
+    note = "Mean ± sample standard deviation. A copy of the input scores 1 and is no analogy."
+    columns = ["method", *(printable(encoder) for encoder in encoders), "pairs", "copies"]
+    return (
+        chart(draw_scores(scores), f"Bars, {scores.measure}: {words}.")
+        + table("Similarity of input and output", columns, rows)
+        + text("p", note, class_="note")
+    )
+
+
+def _training(result: ResultFile) -> str:
+    curves = curves_of(result)
+    last = [(name, f"{points[-1][1]:.4g}", f"{points[-1][0]:,}") for name, points in sorted(curves.items())]
+    words = ", ".join(f"{name} {value}" for name, value, _ in last)
+    run = result.path.resolve().parent.name
+    return chart(draw_training({run: curves}), f"Curves over the steps of the run; at the end {words}.") + table(
+        "Last figures", ["figure", "value", "step"], [[escape(name), value, step] for name, value, step in last]
+    )
+
+
+def _train(result: ResultFile) -> str:
+    content = result.content
+    facts = [("folder", str(content["out"])), ("steps", f"{content['steps']:,}")]
+    facts += [(f"held out: {name}", f"{value:.4g}") for name, value in content["metrics"].items()]
+    return _facts("Run", facts)
+
+
+def _download(result: ResultFile) -> str:
+    content = result.content
+    total = max(int(content["rows"]), 1)
+    rows = [[escape(name), f"{count:,}", f"{count / total:.1%}"] for name, count in content["statuses"].items()]
+    words = ", ".join(f"{name} {count:,}" for name, count in content["statuses"].items())
+    return chart(draw_download(result), f"Bars of rows by status: {words}.") + table(
+        "Rows by status", ["status", "rows", "share"], rows
+    )
+
+
+def _space(result: ResultFile) -> str:
+    space = read_space(result)
+    quadrants: dict[str, int] = {}
+    for point in space.points:
+        quadrants[point.quadrant] = quadrants.get(point.quadrant, 0) + 1
+    words = ", ".join(f"{count:,} {name}" for name, count in quadrants.items())
+    best = [point for point in space.points if point.quadrant == "analogy"][: 2 * _MATCHES]
+    rows = [[escape(printable(point.image_id)), f"{point.relational:.3f}", f"{point.attribute:.3f}"] for point in best]
+    made = chart(
+        draw_space(space), f"Pictures by look across and by relation upwards around the query; {words}.", pixels=True
+    )
+    return made + table("Nearest in relation among the analogies", ["picture", "relation", "look"], rows)
+
+
+_MAKERS: Mapping[str, Callable[[ResultFile], str]] = {
+    "triplets": _triplets,
+    "retrieval": _retrieval,
+    "retrieved": _found,
+    "judge": _judge,
+    "study": _study,
+    "study_results": _study_results,
+    "pairs": _pairs,
+    "training": _training,
+    "train": _train,
+    "download": _download,
+    "space": _space,
+    "xy": _space,
+}
+
+
+def _facts(title: str, facts: list[tuple[str, str]]) -> str:
+    return table(title, ["", ""], [[escape(name), escape(printable(value))] for name, value in facts if value])
+
+
+def _share(name: str, row: _Row, count: str | None = None) -> list[str]:
+    percent = f"{100 * row['value']:.1f} %"
+    limits = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+    drawing = interval(row["low"], row["value"], row["high"], f"{percent}, interval {limits}")
+    return [escape(printable(name)), percent, drawing, limits, f"{row['count']:,}" if count is None else count]
+
+
+def _range(row: _Row) -> str:
+    return f"{row['low']:.3f} to {row['high']:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _spread(row: _Row | None) -> str:
+    if row is None:
+        return ""
+    return f"{row['mean']:.2f}" if row["sd"] is None else f"{row['mean']:.2f} ± {row['sd']:.2f}"
