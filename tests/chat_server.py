@@ -6,7 +6,8 @@
         server.asked                                               # bodies as they came, server.headers beside them
         server.answered                                            # bodies that got an answer of status 200, whole
 
-`server.text` is what it answers: a string, or a function of the request's body.
+`server.text` is what it answers: a string, or a function of the request's body. `server.path` is the one path that it
+knows.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class ChatServer:
     def __init__(self):
         self.asked, self.headers, self.answered = [], [], []
         self.text = "Growth of {Subject} over time"
+        self.path = "/v1/chat/completions"
         self.free = threading.Event()
         self.free.set()
         self._script = []
@@ -62,7 +64,7 @@ class ChatServer:
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if self.path != "/v1/chat/completions":
+                if self.path != outer.path:
                     send(self, 404, b"no such path")
                     return
                 behaviour = outer.behaviour(body, {name.lower(): value for name, value in self.headers.items()})

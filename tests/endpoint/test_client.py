@@ -10,7 +10,7 @@ import pytest
 
 from relsim.endpoint.cache import ReplyCache
 from relsim.endpoint.client import Endpoint, key_of_environment, usage_of
-from relsim.endpoint.messages import Message, Picture
+from relsim.endpoint.messages import Message, Picture, Question
 from relsim.endpoint.replies import Prices, ReplyStatus, Usage
 from relsim.errors import EndpointError, ImageError
 
@@ -172,6 +172,49 @@ class TestUseless:
             chat_server.saying(b'{"choices": [{"message": {"content": "{A}"}}], "usage": {"prompt_tokens": -1}}')
         )
         assert endpoint().ask(question("?")).usage == Usage(unreported=1)
+
+    def test_what_is_of_no_use_can_be_said_by_a_function(self, server, endpoint, question):
+        server.text = "seven"
+        assert endpoint().ask(question("?")).text == "seven"
+        server.text = "7"
+        words = endpoint(ask_again=lambda reply: not (reply.text or "").isdigit())
+        assert [(reply.text, reply.kept) for reply in (words.ask(question("?")), words.ask(question("?")))] == [
+            ("7", False),
+            ("7", True),
+        ]
+
+
+class TestRepeats:
+    """The same question asked several times."""
+
+    def test_each_has_an_answer_of_its_own_and_is_sent_alike(self, server, endpoint, question):
+        server.text = lambda _: f"answer {len(server.asked)}"
+        asking = endpoint()
+        for _ in range(2):
+            replies = [asking.ask(Question(question("?"), repeat)) for repeat in range(3)]
+            assert [reply.text for reply in replies] == ["answer 1", "answer 2", "answer 3"]
+        assert server.asked == [server.asked[0]] * 3
+        assert asking.ask(question("?")).text == "answer 1"
+
+
+class TestVariants:
+    """The same endpoint otherwise."""
+
+    def test_other_settings_are_other_questions_with_the_same_answers_kept(self, server, endpoint, question):
+        first = endpoint(settings={"temperature": 0, "seed": 1})
+        second = first.with_settings({"temperature": 0})
+        assert (first.settings, second.settings) == ({"temperature": 0, "seed": 1}, {"temperature": 0})
+        second.ask(question("?"))
+        assert first.kept(question("?")) is None
+        assert second.kept(question("?")).kept
+        assert ["seed" in body for body in server.asked] == [False]
+
+    def test_azure_has_another_path_and_another_header(self, server, endpoint, question):
+        server.path = "/openai/deployments/tiny-vlm/chat/completions?api-version=2024-10-21"
+        azure = endpoint(url=server.url.removesuffix("/v1"), api_version="2024-10-21", key="sk-azure")
+        assert ended(azure.ask(question("?")))[0] == "ok"
+        assert server.headers[0]["api-key"] == "sk-azure"
+        assert "authorization" not in server.headers[0]
 
 
 class TestFaults:

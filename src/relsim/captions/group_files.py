@@ -85,8 +85,8 @@ def report_of(
         "statuses": dict(Counter(outcome.status for outcome in outcomes).most_common()),
         "leak_rate": wilson(leaks, len(captioned)).to_json() if captioned else None,
         "asked_now": sum(not reply.kept and reply.status.answered for reply in replies),
-        "usage_now": _usage(now, prices),
-        "usage_ever": _usage(ever, prices),
+        "usage_now": now.to_json(prices),
+        "usage_ever": ever.to_json(prices),
     }
 
 
@@ -111,15 +111,6 @@ def findings_of(verdict: Verdict | None) -> list[dict[str, Any]]:
     """What speaks against a caption, as JSON; `start` and `end` count characters."""
     found = verdict.findings if verdict is not None else ()
     return [{"start": item.start, "end": item.end, "kind": item.kind, "word": item.word} for item in found]
-
-
-def _usage(usage: Usage, prices: Prices | None) -> dict[str, Any]:
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "unreported": usage.unreported,
-        "cost": round(usage.cost(prices), 6) if prices is not None else None,
-    }
 
 
 def _seed_group(outcome: GroupCaption) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relsim.cli import options
+from relsim.cli import asking, options
 from relsim.cli.output import emit, image_progress, note, print_json
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 EXIT_SOME_FAILED = 3
 _SHOWN = 5
-_ASKING, _COST = "Asking", "Cost"
 
 
 def caption_groups(
@@ -41,9 +39,7 @@ def caption_groups(
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Ask about the first N groups only.")] = None,
-    max_side: Annotated[
-        int, typer.Option(metavar="PIXELS", min=28, help="Send pictures with their longer side at most this long.")
-    ] = 768,
+    max_side: asking.MaxSide = 768,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,38 +49,20 @@ def caption_groups(
             "max_tokens=256.",
         ),
     ] = None,
-    key_variable: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="Environment variable that holds the key.", rich_help_panel=_ASKING),
-    ] = "OPENAI_API_KEY",
-    concurrency: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Questions under way at once.", rich_help_panel=_ASKING)
-    ] = 4,
-    per_minute: Annotated[
-        float | None, typer.Option(metavar="N", help="Questions a minute at most.", rich_help_panel=_ASKING)
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Longest wait for one answer.", rich_help_panel=_ASKING)
-    ] = 120.0,
-    tries: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Tries for each question.", rich_help_panel=_ASKING)
-    ] = 6,
+    key_variable: asking.KeyVariable = "OPENAI_API_KEY",
+    concurrency: asking.Concurrency = 4,
+    per_minute: asking.PerMinute = None,
+    timeout: asking.Timeout = 120.0,
+    tries: asking.Tries = 6,
     replies: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Where answers are kept. Default: replies/ in --out.", rich_help_panel=_ASKING
+            metavar="DIR", help="Where answers are kept. Default: replies/ in --out.", rich_help_panel=asking.PANEL
         ),
     ] = None,
-    ask_again: Annotated[  # noqa: FBT002 - typer makes a flag of it
-        bool,
-        typer.Option("--ask-again", help="Ask anew where the kept answer is of no use.", rich_help_panel=_ASKING),
-    ] = False,
-    price_in: Annotated[
-        float | None, typer.Option(metavar="PRICE", help="Price of a million input tokens.", rich_help_panel=_COST)
-    ] = None,
-    price_out: Annotated[
-        float | None, typer.Option(metavar="PRICE", help="Price of a million output tokens.", rich_help_panel=_COST)
-    ] = None,
+    ask_again: asking.AskAgain = False,  # noqa: FBT002 - typer makes a flag of it
+    price_in: asking.PriceIn = None,
+    price_out: asking.PriceOut = None,
     as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
 ) -> None:
     """Ask a vision-language model for one caption a group.
@@ -97,17 +75,13 @@ def caption_groups(
     from relsim.captions.group_files import report_of, write_files
     from relsim.captions.groups import GROUP_PROMPT
     from relsim.data.seed_groups import read_seed_groups
-    from relsim.endpoint.replies import Prices
-    from relsim.errors import RelsimError
 
-    if (price_in is None) != (price_out is None):
-        raise RelsimError("a cost needs both prices: --price-in and --price-out")
-    prices = Prices(price_in, price_out) if price_in is not None and price_out is not None else None
+    prices = asking.prices_of(price_in, price_out)
     groups = read_seed_groups(seed_groups, image_folder=images)[:limit]
-    asked = _endpoint(
+    asked = asking.open_endpoint(
         endpoint,
         model,
-        settings=_settings(setting or []),
+        settings=asking.settings_of(setting or [], {"temperature": 0, "max_tokens": asking.MAX_TOKENS}),
         limits={"concurrency": concurrency, "per_minute": per_minute, "timeout": timeout, "tries": tries},
         key_variable=key_variable,
         replies=replies or out / "replies",
@@ -122,52 +96,6 @@ def caption_groups(
         _tell(outcomes, report, out)
     if any(outcome.caption is None for outcome in outcomes):
         raise typer.Exit(EXIT_SOME_FAILED)
-
-
-def _endpoint(
-    address: str,
-    model: str,
-    *,
-    settings: dict[str, Any],
-    limits: dict[str, Any],
-    key_variable: str,
-    replies: Path,
-    ask_again: bool,
-) -> Endpoint:
-    from relsim.endpoint.cache import ReplyCache
-    from relsim.endpoint.client import Endpoint, key_of_environment
-    from relsim.endpoint.pace import Policy
-    from relsim.errors import RelsimError
-
-    try:
-        policy = Policy(**limits)
-    except ValueError as error:
-        raise RelsimError(str(error)) from error
-    return Endpoint(
-        address,
-        model,
-        key=key_of_environment(key_variable),
-        settings=settings,
-        cache=ReplyCache(replies),
-        policy=policy,
-        ask_again=ask_again,
-    )
-
-
-def _settings(given: Sequence[str]) -> dict[str, Any]:
-    """Fields of the request: temperature 0, at most 256 tokens, and what is given."""
-    from relsim.errors import RelsimError
-
-    settings: dict[str, Any] = {"temperature": 0, "max_tokens": 256}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not sign or not name:
-            raise RelsimError(f"--set {text!r} is not of the form NAME=VALUE, such as seed=1")
-        try:
-            settings[name] = json.loads(value)
-        except ValueError:
-            settings[name] = value
-    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _ask(

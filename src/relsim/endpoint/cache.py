@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,17 @@ class ReplyCache:
         """Where the answer of that key is kept."""
         return self.folder / key[:2] / f"{key}.json"
 
-    def get(self, key: str) -> Reply | None:
-        """The answer that is kept, or None; one that cannot be read is logged and counts as none."""
+    def get(self, key: str, *, of_use: Callable[[Reply], bool] | None = None) -> Reply | None:
+        """The answer that is kept, or None; one that cannot be read is logged and counts as none.
+
+        With `of_use` only an answer of which that is true counts.
+        """
         try:
             entry = json.loads(self.path(key).read_text(encoding="utf-8"))
             if entry["schema"] == SCHEMA and entry["key"] == key and isinstance(entry["raw"], str):
                 asked, seconds = str(entry["asked"]), float(entry["seconds"])
-                return read_answer(key, entry["raw"], asked=asked, seconds=seconds, kept=True)
+                reply = read_answer(key, entry["raw"], asked=asked, seconds=seconds, kept=True)
+                return reply if of_use is None or of_use(reply) else None
             fault = f"it is of another kind than {SCHEMA}"
         except FileNotFoundError:
             return None

@@ -13,6 +13,7 @@ The key is a secret: it is taken from the environment, sent, and blacked out whe
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import importlib.util
 import logging
@@ -22,14 +23,14 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from relsim.endpoint.cache import ReplyCache
-from relsim.endpoint.messages import Message, as_sent, describe, request_key
+from relsim.endpoint.messages import Message, Question, as_question, as_sent, describe, request_key
 from relsim.endpoint.pace import Pace, Policy, wanted_pause
 from relsim.endpoint.replies import Reply, ReplyStatus, Usage, read_answer
 from relsim.errors import EndpointError, MissingExtraError
@@ -62,8 +63,10 @@ class Endpoint:
     """A model behind an OpenAI-compatible endpoint. Thread-safe.
 
     `settings` go into every request as they are (`temperature`, `max_tokens`, `seed`, …). Without `key` none is sent.
-    With `ask_again`, kept answers that are of no use are asked for anew. Raises `EndpointError` for an address that is
-    none, and `MissingExtraError` without the package openai.
+    With `ask_again`, kept answers that are of no use (without the status `ok`, or for which a function of one's own is
+    true) are asked for anew. With `api_version` the address is that of an Azure resource, `model` the name of a
+    deployment there, and the key goes as Azure wants it. Raises `EndpointError` for an address that is none, and
+    `MissingExtraError` without the package openai.
     """
 
     def __init__(
@@ -75,7 +78,8 @@ class Endpoint:
         settings: Mapping[str, Any] | None = None,
         cache: ReplyCache | None = None,
         policy: Policy | None = None,
-        ask_again: bool = False,
+        ask_again: bool | Callable[[Reply], bool] = False,
+        api_version: str | None = None,
     ) -> None:
         self.base_url = base_url
         self.model = model
@@ -83,7 +87,8 @@ class Endpoint:
         self.cache = cache
         self.policy = policy or Policy()
         self._key = key
-        self._ask_again = ask_again
+        self._of_use = use_of(ask_again)
+        self.api_version = api_version
         self._pace = Pace(self.policy.per_minute)
         self._rng = random.Random(0)  # noqa: S311 - spreads pauses
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -93,14 +98,20 @@ class Endpoint:
         if importlib.util.find_spec("openai") is None:
             raise MissingExtraError("openai", "endpoint", "asking an endpoint")
 
-    def ask(self, messages: Sequence[Message]) -> Reply:
+    def with_settings(self, settings: Mapping[str, Any]) -> Endpoint:
+        """The same endpoint, its answers and its limits, with other settings."""
+        other = copy.copy(self)
+        other.settings = dict(settings)
+        return other
+
+    def ask(self, asked: Question | Sequence[Message]) -> Reply:
         """The answer to one question, kept or new, or the reply that says why there is none.
 
         Raises `ImageError` for a picture that cannot be decoded, unless the answer is kept, and `EndpointError`.
         """
-        return self._ask(messages, threading.Event())
+        return self._ask(asked, threading.Event())
 
-    def ask_all(self, questions: Iterable[Sequence[Message]]) -> Iterator[tuple[int, Reply]]:
+    def ask_all(self, questions: Iterable[Question | Sequence[Message]]) -> Iterator[tuple[int, Reply]]:
         """The replies with the places of their questions, as they come.
 
         `questions` are taken one by one as places become free; an error that taking one raises ends everything, as does
@@ -131,12 +142,11 @@ class Endpoint:
         finally:
             stop.set()
 
-    def kept(self, messages: Sequence[Message]) -> Reply | None:
+    def kept(self, asked: Question | Sequence[Message]) -> Reply | None:
         """The answer that is kept for a question, if there is one of use (or any, without `ask_again`)."""
         if self.cache is None:
             return None
-        found = self.cache.get(request_key(describe(messages, self.model, self.settings)))
-        return None if found is not None and self._ask_again and found.status is not ReplyStatus.OK else found
+        return self.cache.get(request_key(describe(asked, self.model, self.settings)), of_use=self._of_use)
 
     def _collect(self, results: queue.SimpleQueue[Any], done: object) -> Iterator[tuple[int, Reply]]:
         running, unanswered = self.policy.concurrency, 0
@@ -155,16 +165,16 @@ class Endpoint:
                     f"{item[1].reason}; what it answered before is kept, so the same command goes on from there"
                 )
 
-    def _ask(self, messages: Sequence[Message], stop: threading.Event) -> Reply:
-        request = describe(messages, self.model, self.settings)
+    def _ask(self, asked: Question | Sequence[Message], stop: threading.Event) -> Reply:
+        request = describe(asked, self.model, self.settings)
         key = request_key(request)
         with self._guard:
             turn = self._turns[key]
         with turn:  # the same question twice at once: the second one finds the first one's answer
-            found = self.kept(messages)
+            found = self.kept(asked)
             if found is not None:
                 return found
-            reply = self._tried(key, as_sent(messages), stop)
+            reply = self._tried(key, as_sent(as_question(asked).messages), stop)
             if self.cache is not None and reply.status.answered:
                 self.cache.put(reply, request, self.address)
             return reply
@@ -228,7 +238,7 @@ class Endpoint:
         if status == 404:
             raise EndpointError(
                 f"{self.address} has no chat completions, or no model {self.model!r} (status 404): {told}; "
-                "the address usually ends in /v1"
+                "the address usually ends in /v1, and that of an Azure resource in .openai.azure.com"
             )
         if status == 429 and "insufficient_quota" in raw:
             raise EndpointError(f"{self.address} has no credit left for this key: {told}")
@@ -242,13 +252,25 @@ class Endpoint:
 
     @functools.cached_property
     def _client(self) -> OpenAI:
-        from openai import OpenAI
+        from openai import AzureOpenAI, OpenAI
 
         # Its own retries would hide from the counts here what was asked how often.
-        return OpenAI(base_url=self.base_url, api_key=self._key or _NO_KEY, max_retries=0)
+        key, retries = self._key or _NO_KEY, 0
+        if self.api_version is None:
+            return OpenAI(base_url=self.base_url, api_key=key, max_retries=retries)
+        address, version = self.base_url, self.api_version
+        return AzureOpenAI(azure_endpoint=address, api_version=version, api_key=key, max_retries=retries)
 
     def _blacked_out(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
+
+
+def use_of(ask_again: bool | Callable[[Reply], bool]) -> Callable[[Reply], bool] | None:  # noqa: FBT001 - as given
+    """Which kept answers count, by what is to be asked again; None where all do."""
+    if callable(ask_again):
+        again = ask_again
+        return lambda reply: not again(reply)
+    return (lambda reply: reply.status is ReplyStatus.OK) if ask_again else None
 
 
 def key_of_environment(variable: str = KEY_VARIABLE) -> str | None:

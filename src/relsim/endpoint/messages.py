@@ -38,13 +38,17 @@ class Picture:
         """SHA-256 of the bytes, 64 hex digits."""
         return hashlib.sha256(self.data).hexdigest()
 
-    def data_url(self) -> str:
-        """The picture as it is sent: `data:image/jpeg;base64,…`. Raises `ImageError` for what cannot be decoded."""
+    def image(self) -> Image.Image:
+        """The picture within the cap, as RGB. Raises `ImageError` for what cannot be decoded."""
         image = decode_image(self.data)
         if max(image.size) > self.max_side:
             image.thumbnail((self.max_side, self.max_side), Image.Resampling.LANCZOS, reducing_gap=None)
+        return image
+
+    def data_url(self) -> str:
+        """The picture as it is sent: `data:image/jpeg;base64,…`. Raises `ImageError` for what cannot be decoded."""
         file = io.BytesIO()
-        image.save(file, format="JPEG", **_JPEG)
+        self.image().save(file, format="JPEG", **_JPEG)
         return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
@@ -59,14 +63,28 @@ class Message:
     parts: tuple[Part, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Messages, asked for the `repeat`-th time more: repeats are sent alike, and each has an answer of its own."""
+
+    messages: tuple[Message, ...]
+    repeat: int = 0
+
+
+def as_question(asked: Question | Sequence[Message]) -> Question:
+    """Messages as a question that is not repeated; a question as it is."""
+    return asked if isinstance(asked, Question) else Question(tuple(asked))
+
+
 def as_sent(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Messages as chat completions take them; one without pictures has plain text. Raises `ImageError`."""
     return [{"role": message.role, "content": _content(message)} for message in messages]
 
 
-def describe(messages: Sequence[Message], model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The request as it is recorded: pictures as `{"sha256": …, "max_side": …}`."""
-    return {
+def describe(asked: Question | Sequence[Message], model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The request as it is recorded: pictures as `{"sha256": …, "max_side": …}`; `repeat` where it is one."""
+    question = as_question(asked)
+    described: dict[str, Any] = {
         "model": model,
         "messages": [
             {
@@ -76,10 +94,11 @@ def describe(messages: Sequence[Message], model: str, settings: Mapping[str, Any
                     for part in message.parts
                 ],
             }
-            for message in messages
+            for message in question.messages
         ],
         "settings": dict(settings),
     }
+    return described | {"repeat": question.repeat} if question.repeat else described
 
 
 def request_key(description: Mapping[str, Any]) -> str:

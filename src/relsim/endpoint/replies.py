@@ -66,6 +66,15 @@ class Usage:
         """The sum, without answers that were not counted."""
         return (self.input_tokens * prices.input + self.output_tokens * prices.output) / 1e6
 
+    def to_json(self, prices: Prices | None) -> dict[str, Any]:
+        """As a plain dictionary, with the cost where prices are known."""
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "unreported": self.unreported,
+            "cost": round(self.cost(prices), 6) if prices is not None else None,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
