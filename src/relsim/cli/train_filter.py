@@ -41,9 +41,7 @@ def train_filter(
     ] = None,
     held_out: Annotated[
         float,
-        typer.Option(
-            metavar="SHARE", min=0, max=0.9, help="Share of either label to measure on.", rich_help_panel=_DATA
-        ),
+        typer.Option(metavar="SHARE", help="Share of either label to measure on.", rich_help_panel=_DATA),
     ] = 0.1,
     out: Annotated[
         Path | None,

@@ -52,8 +52,11 @@ def labelled_samples(
 def split_by_label(samples: Sequence[Sample], fraction: float) -> tuple[list[Sample], list[Sample]]:
     """What is trained on and what is held out: about `fraction` of either label, at least one picture.
 
-    A picture's side follows from its id, as in `hold_out`. Raises `TrainingError` for fewer than two of a label.
+    A picture's side follows from its id, as in `hold_out`. Raises `TrainingError` for fewer than two of a label and
+    for a fraction of 0 or 1.
     """
+    if not 0 < fraction < 1:
+        raise TrainingError(f"the held-out share is {fraction:g}; it must be above 0 and below 1, such as 0.1")
     train: set[int] = set()
     for label, option in ((YES, "--positive"), (NO, "--negative")):
         places = [place for place, sample in enumerate(samples) if sample.captions == (label,)]
