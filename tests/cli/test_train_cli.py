@@ -120,7 +120,7 @@ def test_faults_are_one_line(refused, words, fault):
 
 
 def test_unknown_task_is_wrong_usage(verb):
-    assert verb("train", "filter").exit_code == 2
+    assert verb("train", "judge").exit_code == 2
 
 
 def test_help_loads_no_library_of_training(environment):
