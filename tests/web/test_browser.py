@@ -1,0 +1,206 @@
+"""The page in a real browser, against a real server: what a person does, and what comes of it."""
+
+import base64
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --force-prefers-reduced-motion"
+)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser, server):
+    """`open_page("#/search", width=360)` opens a page; whatever it complains of fails the test."""
+    contexts, complaints = [], []
+
+    def opened(place="", *, width=1280, height=900, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)  # the models load while the first page is shown
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+        page.on(
+            "request",
+            lambda asked: (
+                None if asked.url.startswith((server.address, "data:", "blob:")) else complaints.append(asked.url)
+            ),
+        )
+        page.goto(f"{server.address}/{place}")
+        return page
+
+    opened.complaints = complaints
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def results(page):
+    """Addresses of the pictures that are shown, in order."""
+    page.wait_for_selector(".card .bars")
+    return page.eval_on_selector_all(".cell .card > a", "links => links.map(link => link.getAttribute('href'))")
+
+
+def test_a_click_on_a_picture_searches_with_it(open_page, server, library):
+    page = open_page()
+    page.click(".card a")
+    first = library.ids[0]
+    page.wait_for_selector(".asked")
+    found = server.ask("/api/search", id=first, blend=0.5, count=120)[1]["matches"]
+    assert f"id={found[0]['id']}" in results(page)[0]
+    page.click(".card a")
+    page.wait_for_function("id => location.hash.includes(id)", arg=found[0]["id"])
+    page.go_back()
+    page.wait_for_function("id => location.hash.includes(id)", arg=first)
+
+
+def test_a_sentence_finds_pictures_by_the_keyboard_alone(open_page, server):
+    page = open_page()
+    sentence = "{Objects} arranged in a ring"
+    page.focus("#sentence")
+    page.keyboard.type(sentence)
+    page.keyboard.press("Enter")
+    shown = results(page)
+    found = server.ask("/api/search", text=sentence, count=120)[1]["matches"]
+    assert [hit["id"] for hit in found[:4]] == [address.partition("id=")[2].partition("&")[0] for address in shown[:4]]
+    assert page.text_content("blockquote") == sentence
+    page.focus(".cell a[tabindex='0']")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.closest('.cell').dataset.index") == "1"
+    page.keyboard.press("End")
+    assert page.evaluate("Number(document.activeElement.closest('.cell').dataset.index)") == len(found) - 1
+
+
+def test_the_slider_changes_the_order(open_page, library):
+    page = open_page(f"#/search?id={library.ids[3]}")
+    logic = results(page)
+    page.click(".stops button:nth-child(1)")
+    page.wait_for_function(
+        "was => document.querySelector('.cell .card > a').getAttribute('href') !== was", arg=logic[0]
+    )
+    looks = results(page)
+    assert [address.partition("&")[0] for address in looks[:5]] != [address.partition("&")[0] for address in logic[:5]]
+    assert page.get_attribute("#blend", "aria-valuetext") == "same look"
+    page.focus("#blend")
+    page.keyboard.press("End")
+    page.wait_for_function(
+        "document.querySelector('#blend').getAttribute('aria-valuetext') === 'same logic, different look'"
+    )
+    assert page.evaluate("document.activeElement.id") == "blend"
+
+
+@pytest.mark.parametrize("way", ["drop", "choose", "paste"])
+def test_a_picture_of_ones_own_searches(open_page, picture, library, tmp_path, way):
+    page = open_page()
+    page.wait_for_selector(".card")
+    if way == "choose":
+        (tmp_path / "mine.png").write_bytes(picture)
+        page.set_input_files("#file", tmp_path / "mine.png")
+    else:
+        page.evaluate(
+            """([data, way]) => {
+              const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));
+              const files = new DataTransfer();
+              files.items.add(new File([bytes], "mine.png", {type: "image/png"}));
+              const event = way === "drop"
+                ? new DragEvent("drop", {dataTransfer: files, bubbles: true, cancelable: true})
+                : new ClipboardEvent("paste", {clipboardData: files, bubbles: true, cancelable: true});
+              document.body.dispatchEvent(event);
+            }""",
+            [base64.b64encode(picture).decode(), way],
+        )
+    page.wait_for_selector(".asked img")
+    assert f"id={library.ids[0]}" in results(page)[0]
+    assert page.text_content(".asked figcaption") == "your picture"
+
+
+def test_a_file_that_is_no_picture_is_told(open_page, tmp_path):
+    page = open_page()
+    page.wait_for_selector(".card")
+    (tmp_path / "mine.png").write_bytes(b"no picture")
+    with page.expect_response(lambda answer: answer.url.endswith("/api/uploads")) as answered:
+        page.set_input_files("#file", tmp_path / "mine.png")
+    assert answered.value.status == 422
+    page.wait_for_function("document.querySelector('#status').textContent.includes('cannot be used')")
+    assert [text for text in open_page.complaints if "422" not in text] == []
+    open_page.complaints.clear()  # the browser tells of the answer, too
+
+
+def test_two_pictures_side_by_side(open_page, server, library):
+    page = open_page(f"#/search?id={library.ids[3]}")
+    first = server.ask("/api/search", id=library.ids[3], count=1)[1]["matches"][0]
+    page.hover(".card")
+    page.click(".card .beside")
+    page.wait_for_selector("dialog[open]")
+    assert f"{first['relation']:.2f}" in page.text_content("dialog .relation dd").replace("\u2212", "-")
+    assert library.caption(first["id"]) in page.text_content("dialog .two")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("place", ["", "#/search?text=A+ring+of+{Objects}"])
+def test_nothing_is_wider_than_the_window(open_page, width, place):
+    page = open_page(place, width=width)
+    page.wait_for_selector(".card img")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_has_the_contrast_of_aa(open_page, library, scheme):
+    page = open_page(f"#/search?id={library.ids[0]}", scheme=scheme)
+    results(page)
+    assert page.evaluate(CONTRASTS) == []
+
+
+def test_every_picture_has_a_text_and_every_control_a_name(open_page, library):
+    page = open_page(f"#/search?id={library.ids[0]}")
+    results(page)
+    assert page.eval_on_selector_all("img:not([alt])", "all => all.length") == 0
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll("a, button, input")].filter((one) =>
+             !(one.textContent.trim() || one.getAttribute("aria-label") || one.labels?.length
+               || one.querySelector("img[alt]:not([alt=''])"))).map((one) => one.outerHTML)"""
+    )
+    assert unnamed == []
+
+
+CONTRASTS = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (one) => {
+    for (let at = one; at; at = at.parentElement) {
+      const colour = parse(getComputedStyle(at).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0.99) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const faint = [];
+  for (const one of document.querySelectorAll("body *")) {
+    const text = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!text || one.closest("[hidden], .hidden, script, noscript, datalist") || !one.offsetParent) continue;
+    const [a, b] = [light(parse(getComputedStyle(one).color)), light(ground(one))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) faint.push(`${one.tagName} ${one.className} ${one.textContent.trim()} ${ratio.toFixed(2)}`);
+  }
+  return faint;
+}"""
