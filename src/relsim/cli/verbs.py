@@ -57,6 +57,9 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
         "score": Verb("score:score", "Score two images; of more, print the matrix."),
         "embed": Verb("embed:embed", "Embed images into a table; run again to go on."),
         "search": Verb("search:search", "Find the images of a table that are most alike to a query."),
+        "space": Verb(
+            "space:space", "Show where pictures stand around a query: how they look across, how they work upwards."
+        ),
         "serve": Verb(
             "serve:serve", "Open a page to look at a collection: search by picture or sentence, on one axis or two."
         ),
@@ -93,6 +96,29 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
                 "push": Verb("data_curation:push", "Upload a shard folder to the Hugging Face Hub, with a card."),
             },
         ),
+    },
+    "Figures and studies": {
+        "figure": Group(
+            "Draw figures of result files: .png, .pdf or .svg.",
+            {
+                "scores": Verb("figure:scores", "Draw scores of methods as bars (Figure 6 of the paper)."),
+                "preferences": Verb("figure:preferences", "Draw whom people prefer (Figure 8 of the paper)."),
+                "sheet": Verb("figure:sheet", "Draw what each method finds for some queries (Figures 5 and 9)."),
+                "space": Verb("figure:space", "Draw a similarity space again, from its data (Figure 7)."),
+                "training": Verb("figure:training", "Draw the curves of training runs."),
+                "download": Verb("figure:download", "Draw what became of the rows of a download."),
+                "heatmap": Verb("figure:heatmap", "Draw accuracies by relation and encoder."),
+                "paper": Verb("figure:paper", "Draw Figures 6 and 8 and Table 2 of the paper, as printed."),
+            },
+        ),
+        "study": Group(
+            "Ask people which of two methods finds the better match.",
+            {
+                "new": Verb("study:new", "Make the questions of a study from retrieval runs."),
+                "results": Verb("study:results", "Count the answers of a study: preferences, intervals, agreement."),
+            },
+        ),
+        "report": Verb("report:report", "Put result files of any kind on one page that needs nothing else"),
     },
     "Learn and measure": {
         "train": Verb("train:train", "Train on images with captions.", _UNDERSCORES),
