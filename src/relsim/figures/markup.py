@@ -26,9 +26,13 @@ def text(name: str, content: str, **attributes: str) -> str:
     return tag(name, escape(content), **attributes)
 
 
-def page(title: str, body: str) -> str:
-    """A whole page around ready HTML, with its style: light or dark as the reader has it, and fit for print."""
-    style = files("relsim.figures").joinpath("page.css").read_text(encoding="utf-8")
+def page(title: str, body: str, *styles: str) -> str:
+    """A whole page around ready HTML, light or dark as the reader has it, and fit for print.
+
+    Its style is page.css of this folder, and of this folder the files named in `styles`.
+    """
+    folder = files("relsim.figures")
+    style = "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", *styles))
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{escape(title)}</title>'

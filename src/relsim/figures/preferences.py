@@ -70,6 +70,7 @@ def draw_preferences(preferences: Sequence[Preference], *, title: str | None = N
             hatch=hatch, label=cut(name, 30),
         )  # fmt: skip
         for bar, width in zip(bars, widths, strict=True):
+            bar.set_clip_on(False)  # or the end of the scale cuts the outline in half
             if width < 4:  # narrower than its own label
                 continue
             axes.annotate(

@@ -75,7 +75,7 @@ def render(
     count = f"{len(links) - bool(together) - bool(left_out)} result files."
     header = tag("header", text("h1", title), text("p", count, class_="lead"), contents)
     footer = tag("footer", text("p", f"Made by relsim {__version__}.", class_="note"))
-    return page(title, header + tag("main", *sections) + footer), damaged
+    return page(title, header + tag("main", *sections) + footer, "report.css"), damaged
 
 
 def _section(name: str, heading: str, content: str) -> str:

@@ -69,7 +69,7 @@ def _triplets(result: ResultFile) -> str:
     if parts:
         columns = ["kind and family", *columns[1:]]
         rows = [_share(f"{row['kind']}, {row['family']}", row) for row in parts]
-        made += table("Accuracy by family", columns, rows)
+        made += _folded("Accuracy by family", columns, rows)
     if content.get("missing"):
         made += text("p", f"{content['missing']:,} triplets were left out: a picture could not be used.", class_="note")
     return made
@@ -84,21 +84,15 @@ def _retrieval(result: ResultFile) -> str:
     made = text("p", facts)
     reports = {name: row["without_duplicates"] for name, row in content["methods"].items() if row["without_duplicates"]}
     if reports:
+        metrics = dict.fromkeys(metric for report in reports.values() for metric in report["metrics"])
         rows = [
-            [
-                escape(printable(name)),
-                escape(metric),
-                f"{estimate['value']:.3f}",
-                _range(estimate),
-                f"{estimate['count']:,}",
-            ]
-            for name, report in reports.items()
-            for metric, estimate in report["metrics"].items()
+            [escape(metric), *(_with_range(report["metrics"].get(metric)) for report in reports.values())]
+            for metric in metrics
         ]
         scores = scores_of([result])
         words = ", ".join(f"{score.name} {score.value:.2f}" for score in scores.scores)
         made += chart(draw_scores(scores), f"Bars of {scores.measure} with intervals: {words}.")
-        made += table("Metrics", ["method", "metric", "value", "95 % interval", "queries"], rows)
+        made += table("Metrics, with 95 % intervals", ["metric", *(printable(name) for name in reports)], rows)
     return made + _comparisons(content["comparisons"]) + _found(result)
 
 
@@ -166,7 +160,7 @@ def _comparisons(rows: list[_Row]) -> str:
     if not rows:
         return ""
     columns = ["methods", "metric", "difference", "95 % interval", "p (Holm)"]
-    return table(
+    return _folded(
         "Differences on the same queries",
         columns,
         [
@@ -301,6 +295,11 @@ _MAKERS: Mapping[str, Callable[[ResultFile], str]] = {
 }
 
 
+def _folded(title: str, columns: list[str], rows: list[list[str]]) -> str:
+    """A long table that is opened when it is wanted."""
+    return tag("details", text("summary", f"{title} ({len(rows):,} rows)"), table(title, columns, rows))
+
+
 def _facts(title: str, facts: list[tuple[str, str]]) -> str:
     return table(title, ["", ""], [[escape(name), escape(printable(value))] for name, value in facts if value])
 
@@ -310,6 +309,10 @@ def _share(name: str, row: _Row, count: str | None = None) -> list[str]:
     limits = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
     drawing = interval(row["low"], row["value"], row["high"], f"{percent}, interval {limits}")
     return [escape(printable(name)), percent, drawing, limits, f"{row['count']:,}" if count is None else count]
+
+
+def _with_range(row: _Row | None) -> str:
+    return "" if row is None else f"{row['value']:.3f} ({_range(row)})"
 
 
 def _range(row: _Row) -> str:
