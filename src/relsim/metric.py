@@ -16,11 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from relsim.data.images import preprocess_image
-from relsim.data.records import Failure, ImageRecord
+from relsim.data.records import ImageRecord
 from relsim.encoders.base import Vectors
 from relsim.encoders.relational import RelationalEncoder
-from relsim.encoders.stream import DEFAULT_BUDGET, cut_by_cost, encode_records
-from relsim.errors import CalibrationError, ImageError
+from relsim.encoders.stream import DEFAULT_BUDGET, cut_by_cost, encode_all
+from relsim.errors import CalibrationError
 from relsim.fingerprint import Fingerprint
 from relsim.models.embedded import DEFAULT
 from relsim.models.loading import Engine, load_query_vlm
@@ -98,13 +98,8 @@ class RelationalSimilarity:
         EXIF orientation is applied. Raises `ImageError` naming the first file that cannot be used; to go on past bad
         files, use `relsim.encoders.stream.encode_records`.
         """
-        records = [ImageRecord(str(number), str(path)) for number, path in enumerate(paths)]
-        vectors = np.empty((len(records), self.vlm.dimension), np.float32)
-        for outcome in encode_records(records, self.encoder, workers=workers, budget=budget):
-            if isinstance(outcome, Failure):
-                raise ImageError(outcome.status, f"{outcome.record.source}: {outcome.reason}")
-            vectors[int(outcome.record.image_id)] = outcome.vector
-        return vectors
+        records = [ImageRecord(str(path), str(path)) for path in paths]
+        return encode_all(records, self.encoder, workers=workers, budget=budget)
 
     def embed_text(self, captions: str | Sequence[str]) -> Tensor:
         """Embeddings (N, 384) of anonymous captions, in the space of the pictures."""

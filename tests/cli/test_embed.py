@@ -189,7 +189,7 @@ class TestRefusals:
 
     def test_options_of_a_model_for_an_encoder_without_one(self, refused, folder, tmp_path):
         line = refused("embed", folder, "--out", tmp_path / "t", *FAKE, "--recipe", "native", "-c", "x")
-        assert line == "the encoder fake takes no --checkpoint, --recipe; those belong to --encoder relational"
+        assert line == "the encoder fake takes no --checkpoint, --recipe; its options are none"
 
     def test_the_environments_checkpoint_is_no_such_option(self, verb, folder, tmp_path, monkeypatch):
         monkeypatch.setenv("RELSIM_CHECKPOINT", "somebody/else")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from relsim.cli import options
+from relsim.cli import options, specs
 from relsim.cli.output import emit, image_progress, note, print_json
 from relsim.encoders import DEFAULT_ENCODER
 
@@ -33,9 +33,7 @@ def embed(
     device: options.Device = None,
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
-    encoder: Annotated[
-        str, typer.Option(metavar="NAME", help="relational, descriptors, or any other that is registered.")
-    ] = DEFAULT_ENCODER,
+    encoder: specs.One = DEFAULT_ENCODER,
     image_folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the images of a manifest are.")
     ] = None,
@@ -57,18 +55,16 @@ def embed(
     Images that are in the table are skipped, images that failed are tried again. Exits with 3 if some failed.
     """
     from relsim.data.dataset import ImageDataset
-    from relsim.encoders.registry import origin_of
+    from relsim.evaluation.encoder_specs import EncoderSpec
     from relsim.vectors.build import fill_table
     from relsim.vectors.table import VectorTable
 
     records = ImageDataset.open(sources, image_folder=image_folder, ids=ids, same_id="refuse").records
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
-    if encoder == DEFAULT_ENCODER:
-        given = options.with_environment(given)
+    spec = EncoderSpec.parse(encoder)
     if (out / "table.json").exists():
         VectorTable.open(out)  # what is wrong with the table shows before the model is loaded, which can take minutes
-    loaded = options.load_encoder(encoder, given)
-    origin = origin_of(encoder, loaded, given)
+    loaded, origin = specs.load_spec(spec, given)
     with VectorTable.open_or_create(out, loaded.fingerprint, loaded.dimension, origin=origin) as table:
         started = time.monotonic()
         missing = sum(record.image_id not in table for record in records)

@@ -70,6 +70,7 @@ Recipe = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs (docs/formats.md) in place of a table.")]
 
+FLAGS = ("checkpoint_dir", "base_model", "device", "dtype", "recipe")
 _VARIABLES = {"checkpoint_dir": "RELSIM_CHECKPOINT", "base_model": "RELSIM_BASE_MODEL"}
 
 
@@ -112,16 +113,25 @@ def load_model(options: Mapping[str, str]) -> RelationalSimilarity:
     return _load_model(tuple(sorted(options.items())))
 
 
-def load_encoder(name: str, options: Mapping[str, str]) -> AnyEncoder:
-    """The encoder of that name. Options of a model are refused for an encoder that has none."""
+def load_encoder(name: str, options: Mapping[str, Any]) -> AnyEncoder:
+    """The encoder of that name. An option that it does not take is refused under its name on the command line."""
     if name == DEFAULT_ENCODER:
         return load_model(options).encoder
-    if options:
-        given = ", ".join(flag(option) for option in options)
-        raise RelsimError(f"the encoder {name} takes no {given}; those belong to --encoder {DEFAULT_ENCODER}")
     from relsim.encoders import registry
 
-    return registry.load_encoder(name)
+    refuse_foreign(name, options)
+    return registry.load_encoder(name, **options)
+
+
+def refuse_foreign(name: str, given: Mapping[str, Any]) -> None:
+    """Refuse options of the command line that the encoder `name` does not take. Raises `RelsimError`."""
+    from relsim.encoders import registry
+
+    takes = registry.options_of(name)
+    if foreign := [flag(option) for option in given if option in FLAGS and option not in takes]:
+        raise RelsimError(
+            f"the encoder {name} takes no {', '.join(foreign)}; its options are {', '.join(sorted(takes)) or 'none'}"
+        )
 
 
 def encoder_of(origin: Mapping[str, Any], given: Mapping[str, str]) -> AnyEncoder:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from relsim.cli import options
+from relsim.cli import options, specs
 from relsim.cli.output import note, print_hits, print_json
+from relsim.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
     from relsim.encoders.base import AnyEncoder
@@ -46,6 +47,14 @@ def search(
     device: options.Device = None,
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:OPTION=VALUE,...]",
+            help="The encoder that made the table, named again with other options, such as a model that has moved.",
+            rich_help_panel=options.MODEL_PANEL,
+        ),
+    ] = None,
     as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
 ) -> None:
     """Find the images of a table that are most alike to a query.
@@ -53,6 +62,7 @@ def search(
     An image or a sentence is embedded with the model that made the table; name it again only if it has moved. With
     --attributes, images can be asked to share the logic and not the look.
     """
+    from relsim.evaluation.encoder_specs import EncoderSpec
     from relsim.vectors.query import Query, search_table, search_two_axes
     from relsim.vectors.table import VectorTable
 
@@ -62,7 +72,11 @@ def search(
     opened = VectorTable.open(table)
     asked = Query.parse(query, opened, kind)
 
+    spec = None if encoder is None else EncoderSpec.parse(encoder)
+
     def load(origin: Mapping[str, Any]) -> AnyEncoder:
+        if spec is not None and spec.name == origin.get("encoder", DEFAULT_ENCODER):
+            return specs.load_spec(spec, given)[0]
         return options.encoder_of(origin, given)
 
     looks = None if attributes is None else VectorTable.open(attributes)

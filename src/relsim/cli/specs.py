@@ -25,14 +25,26 @@ Encoders = Annotated[
 ]
 
 
-def load_spec(spec: EncoderSpec) -> tuple[AnyEncoder, Mapping[str, Any]]:
+One = Annotated[
+    str,
+    typer.Option(
+        "--encoder",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="An encoder and its options, such as clip or clip:model=DIR (docs/encoders.md).",
+    ),
+]
+
+
+def load_spec(spec: EncoderSpec, flags: Mapping[str, Any] | None = None) -> tuple[AnyEncoder, Mapping[str, Any]]:
     """The encoder that a spec names, and what a table records of it. Raises `EncoderError`, `CheckpointError`.
 
-    The relational one is looked for as everywhere: the checkpoint of the environment, else the default one.
+    `flags` are options that were given beside it; those of the spec count for more. The relational one is looked for
+    as everywhere: the checkpoint of the environment, else the default one.
     """
     from relsim.encoders import registry
 
-    given: dict[str, Any] = {name: _absolute(value) for name, value in spec.options.items()}
+    options.refuse_foreign(spec.name, flags or {})
+    given: dict[str, Any] = {**(flags or {}), **{name: _absolute(value) for name, value in spec.options.items()}}
     if spec.name == DEFAULT_ENCODER:
         given = dict(options.with_environment(given))
     encoder = registry.load_encoder(spec.name, **given)

@@ -5,6 +5,10 @@ threads, ahead of the model, and must be thread-safe. `encode` turns a batch of 
 it is called from one thread at a time. `cost` tells how much of the memory budget a prepared image takes.
 
 Vectors are float32, shape (N, D), rows of unit length. A row never depends on the rest of its batch.
+
+An encoder may know more than that: sentences (`TextEncoder`), what a manifest says of a picture (`RecordEncoder`), or
+that queries are embedded otherwise than what they are to find (`QueryEncoder`). A measure that has no vectors, only
+distances of pairs, is `Pairwise`.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from relsim.data.records import LoadedImage
 from relsim.fingerprint import Fingerprint
 
 Vectors = NDArray[np.float32]
 """Shape (N, D), float32, rows of unit length."""
 
 PreparedT = TypeVar("PreparedT")
+PreparedT_co = TypeVar("PreparedT_co", covariant=True)
 
 
 @runtime_checkable
@@ -59,3 +65,47 @@ class TextEncoder(Protocol):
 
 
 AnyEncoder = Encoder[Any]
+
+
+@runtime_checkable
+class RecordEncoder(Protocol[PreparedT_co]):
+    """An encoder that makes use of what a manifest says of a picture, such as its caption."""
+
+    def prepare_record(self, loaded: LoadedImage) -> PreparedT_co:
+        """Take the place of `prepare` where the picture comes with its record. Thread-safe."""
+
+
+@runtime_checkable
+class QueryEncoder(Protocol):
+    """An encoder whose queries are embedded by another one, into the same space."""
+
+    @property
+    def queries(self) -> AnyEncoder:
+        """What embeds a query; the encoder itself embeds the collection."""
+
+
+def query_side(encoder: AnyEncoder) -> AnyEncoder:
+    """What embeds queries to a collection that `encoder` embeds: most often itself."""
+    return encoder.queries if isinstance(encoder, QueryEncoder) else encoder
+
+
+@runtime_checkable
+class Pairwise(Protocol[PreparedT]):
+    """A distance of two pictures that no vectors stand behind."""
+
+    @property
+    def name(self) -> str:
+        """Short name for people: `lpips`."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What the distances depend on."""
+
+    def prepare(self, image: Image.Image) -> PreparedT:
+        """Make one RGB image ready for `distance`. Thread-safe."""
+
+    def distance(self, batch_a: Sequence[PreparedT], batch_b: Sequence[PreparedT]) -> NDArray[np.float32]:
+        """Distances (N,) of N pairs, the smaller the more alike."""
+
+
+AnyPairwise = Pairwise[Any]

@@ -2,7 +2,7 @@
 
 `load_encoder` takes, in this order,
 
-- a name of this package: `relational`, `descriptors`, `descriptors-colour`, `descriptors-hog`, `fake`;
+- a name of this package, such as `relational`, `clip` or `descriptors` (see `available` and docs/encoders.md);
 - the name of an entry point in the group `relsim.encoders`, by which an installed package offers its encoder;
 - `module:factory`, any importable function or class that makes one.
 
@@ -53,28 +53,51 @@ def load_encoder(name: str, **options: Any) -> AnyEncoder:
     Raises `EncoderError` for an unknown name, an option that the encoder does not take, a factory that fails, or an
     object that is no encoder; errors of this package pass through (`CheckpointError` of the relational encoder).
     """
-    factory = _find(name)
-    _check_options(name, factory, options)
+    return check_encoder(make(name, _find(name), options), name)
+
+
+def make(name: str, maker: Factory | str, options: Mapping[str, Any]) -> Any:
+    """What a factory, or the one that `module:factory` names, makes of its options; errors as in `load_encoder`."""
+    factory = _import(maker) if isinstance(maker, str) else maker
+    _check_options(name, factory, dict(options))
     try:
-        encoder = factory(**options)
+        return factory(**options)
     except RelsimError:
         raise
     except Exception as error:
         raise EncoderError(f"the encoder {name} could not be made: {type(error).__name__}: {error}") from error
-    return check_encoder(encoder, name)
+
+
+def options_of(name: str) -> frozenset[str]:
+    """The options that the encoder `name` takes. Raises `EncoderError` for an unknown name."""
+    maker = _find(name)
+    try:
+        return frozenset(inspect.signature(_import(maker) if isinstance(maker, str) else maker).parameters)
+    except ValueError:  # built-in callables may have none
+        return frozenset()
 
 
 def origin_of(name: str, encoder: AnyEncoder, options: Mapping[str, Any]) -> dict[str, Any]:
     """What a table records of its encoder, so that `encoder_of` can make it again.
 
-    Precision and recipe are recorded as they turned out, since another machine might choose otherwise; the device is
-    left to that machine. Local folders must still be where they were.
+    Precision and recipe are recorded as they turned out, since another machine might choose otherwise, and so is the
+    model, with its commit, where the encoder tells it (`origin`); the device is left to that machine. Local folders
+    must still be where they were.
     """
-    facts = encoder.fingerprint.to_dict() if name == DEFAULT_ENCODER else {}
-    chosen = {"dtype": facts.get("precision"), "recipe": facts.get("recipe")}
-    kept = {option: str(value) for option, value in {**options, **chosen}.items() if value is not None}
+    facts, takes = encoder.fingerprint.to_dict(), options_of(name)
+    chosen = {
+        "dtype": next((facts[fact] for fact in ("precision", "captioner_precision") if fact in facts), None),
+        "recipe": facts.get("recipe"),
+    }
+    found = {**options, **getattr(encoder, "origin", {}), **{key: chosen[key] for key in chosen if key in takes}}
+    kept = {option: _plain(value) for option, value in found.items() if value is not None}
     kept.pop("device", None)
     return {"encoder": name, **kept}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it, so that a number is a number again; anything else as text."""
+    return value if isinstance(value, (bool, int, float)) else str(value)
 
 
 def encoder_of(origin: Mapping[str, Any]) -> AnyEncoder:
@@ -157,26 +180,69 @@ def _fake() -> AnyEncoder:
 
 Factory = Callable[..., AnyEncoder]
 
-_OWN: dict[str, tuple[str, Factory]] = {
+_OWN: dict[str, tuple[str, Factory | str]] = {
     "relational": ("a query-token VLM from a checkpoint: pictures are alike when they work alike", _relational),
     "descriptors": ("colour layout and edges, without weights: pictures are alike when they look alike", _descriptors),
     "descriptors-colour": ("the colour half of descriptors: which colours there are and where", _descriptors_colour),
     "descriptors-hog": ("the other half of descriptors: where edges are and which way they run", _descriptors_hog),
     "fake": ("mean colour in four numbers, for tests and dry runs", _fake),
+    "clip": ("CLIP: pictures and sentences by what they show (the paper's CLIP-I)", "relsim.encoders.clip:load_clip"),
+    "dino": ("DINOv2: pictures by what they show, learned without words", "relsim.encoders.dino:load_dino"),
+    "dreamsim": (
+        "DreamSim: pictures as people find them alike; needs the extra baselines",
+        "relsim.encoders.dreamsim:load_dreamsim",
+    ),
+    "tuned-clip": (
+        "CLIP tuned on anonymous captions, from a checkpoint",
+        "relsim.encoders.tuned:load_tuned_clip",
+    ),
+    "tuned-dino": (
+        "DINOv2 tuned on anonymous captions, from a checkpoint",
+        "relsim.encoders.tuned:load_tuned_dino",
+    ),
+    "prompted": (
+        "a multimodal sentence-transformers model, asked in words to look at relations",
+        "relsim.encoders.prompted:load_prompted",
+    ),
+    # Captions stand above encoders; these are named as another package's would be, and nothing here imports them.
+    "caption-minilm": (
+        "a picture is its caption, in MiniLM's space",
+        "relsim.captions.encoders:load_caption_minilm",
+    ),
+    "caption-clip": (
+        "a picture is its caption, in CLIP's space (the paper's Qwen-T)",
+        "relsim.captions.encoders:load_caption_clip",
+    ),
+    "clip-t": (
+        "CLIP for the collection, the caption of a query for what is looked for (the paper's CLIP-T)",
+        "relsim.captions.encoders:load_clip_t",
+    ),
 }
+PAIRWISE: dict[str, tuple[str, str]] = {
+    "lpips": (
+        "LPIPS: distances of pairs, place by place; needs the extra baselines",
+        "relsim.encoders.lpips:load_lpips",
+    ),
+}
+"""Measures of pairs, which have no vectors: see `relsim.encoders.pairwise`."""
 
 
-def _find(name: str) -> Factory:
+def _find(name: str) -> Factory | str:
     if name in _OWN:
         return _OWN[name][1]
+    if name in PAIRWISE:
+        raise EncoderError(
+            f"{name} measures pairs and has no vectors; rank the candidates of an encoder by it "
+            "(relsim.encoders.pairwise.rerank), or score a few pictures"
+        )
     offered = [point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == name]
     if len({point.value for point in offered}) > 1:
         sources = ", ".join(point.value for point in offered)
         raise EncoderError(f"several installed packages offer an encoder {name}; name one of {sources} instead")
     if offered:
-        return _import(offered[0].value.partition("[")[0].strip())
+        return offered[0].value.partition("[")[0].strip()
     if _REFERENCE.fullmatch(name):
-        return _import(name)
+        return name
     known = ", ".join(info.name for info in available())
     raise EncoderError(f"there is no encoder {name!r}; known are {known}, and module:factory names one of your own")
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
-from relsim.encoders.base import AnyEncoder, Vectors
+from relsim.encoders.base import AnyEncoder, RecordEncoder, Vectors
 from relsim.environment import usable_cores
 from relsim.errors import EncoderError, ImageError
 
@@ -79,6 +79,19 @@ def encode_records(
             ready = [item for item in window if isinstance(item, _Ready)]
             for batch in cut_by_cost([item.cost for item in ready], budget):
                 yield from _encode(encoder, [ready[index] for index in batch])
+
+
+def encode_all(
+    records: Sequence[ImageRecord], encoder: AnyEncoder, *, workers: int | None = None, budget: int = DEFAULT_BUDGET
+) -> Vectors:
+    """Vectors (len(records), D), in order. Raises `ImageError` naming the first source that cannot be used."""
+    numbered = [ImageRecord(str(row), record.source, record.fields) for row, record in enumerate(records)]
+    vectors = np.empty((len(records), encoder.dimension), np.float32)
+    for outcome in encode_records(numbered, encoder, workers=workers, budget=budget):
+        if isinstance(outcome, Failure):
+            raise ImageError(outcome.status, f"{outcome.record.source}: {outcome.reason}")
+        vectors[int(outcome.record.image_id)] = outcome.vector
+    return vectors
 
 
 def encode_images(encoder: AnyEncoder, images: Sequence[Image.Image], *, budget: int = DEFAULT_BUDGET) -> Vectors:
@@ -149,7 +162,10 @@ def _prepare(encoder: AnyEncoder, record: ImageRecord) -> _Ready | Failure:
     if not isinstance(loaded, LoadedImage):
         return loaded
     try:
-        prepared = encoder.prepare(loaded.image)
+        if isinstance(encoder, RecordEncoder):
+            prepared = encoder.prepare_record(loaded)
+        else:
+            prepared = encoder.prepare(loaded.image)
         # A picture that costs nothing would let a window grow for ever.
         return _Ready(record, prepared, max(1, encoder.cost(prepared)))
     except ImageError as error:

@@ -65,6 +65,15 @@ def load_base(folder: Path, precision: torch.dtype, *, head: bool = False) -> tu
 
     architecture = architecture_of(folder)
     model_class = getattr(transformers, architecture.class_with_head if head else architecture.class_name)
+    return load_whole(model_class, folder, precision, needless=() if head else ("lm_head.",)), architecture
+
+
+def load_whole(model_class: Any, folder: Path, precision: torch.dtype, *, needless: tuple[str, ...] = ()) -> Any:
+    """A network of transformers' `model_class` from a folder: every tensor there, used and of the right shape.
+
+    Names of tensors that start with one of `needless` may be left over. Loaded in fp32 for `precision` fp32, else as
+    stored. Raises `CheckpointError`.
+    """
     try:
         with quiet_loading():
             network, report = model_class.from_pretrained(
@@ -79,12 +88,12 @@ def load_base(folder: Path, precision: torch.dtype, *, head: bool = False) -> tu
     except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"the base model in {folder} cannot be loaded: {error}") from error
     missing = sorted(report["missing_keys"])
-    left_over = sorted(key for key in report["unexpected_keys"] if head or not key.startswith("lm_head."))
+    left_over = sorted(key for key in report["unexpected_keys"] if not key.startswith(needless))
     misshapen = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"])
     for names, fault in ((missing, "lacks"), (left_over, "has unknown"), (misshapen, "has misshapen")):
         if names:
             raise CheckpointError(f"the base model in {folder} {fault} {len(names)} tensor(s): {', '.join(names[:5])}")
-    return network, architecture
+    return network
 
 
 def architecture_of(folder: Path) -> Architecture:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from relsim.errors import CheckpointError
 from relsim.fingerprint import Fingerprint
@@ -89,7 +91,14 @@ def load_query_vlm(
     _check_sizes(backbone, checkpoint, prompt, folder)
     check_pixels(backbone.config, pixels)
     forward = choose_forward(backbone, architecture, pixels, prompt, engine)
-    weights = f"{digest_base(base)}+{_digest_checkpoint(checkpoint, folder)}"
+    trained = digest_checkpoint(
+        folder,
+        checkpoint.adapter_config,
+        checkpoint.projection_weight,
+        checkpoint.projection_bias,
+        query_row=_digest_query_row(checkpoint),
+    )
+    weights = f"{digest_base(base)}+{trained}"
     embedded = embedded_name(folder)
     watch = PhotographWatch(embedded) if embedded else None
     # The adapter is merged; keeping its tensors would keep a gigabyte of embedding tables.
@@ -131,17 +140,16 @@ def _check_sizes(backbone: Any, checkpoint: Checkpoint, prompt: Prompt, folder: 
         )
 
 
-def _digest_checkpoint(checkpoint: Checkpoint, folder: Path) -> str:
-    projection = {"weight": checkpoint.projection_weight, "bias": checkpoint.projection_bias}
-    scaling = {
-        name: checkpoint.adapter_config.get(name)
-        for name in ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern")
-    }
+def digest_checkpoint(
+    folder: Path, config: Mapping[str, Any], weight: Tensor, bias: Tensor, *, query_row: str | None = None
+) -> str:
+    """Digest of an adapter's tensors in `folder` and their scale, and of the projection."""
+    scaling = {name: config.get(name) for name in ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern")}
     facts = {
         "adapter": digest_files(folder, ADAPTER_TENSORS),
-        "projection": digest_tensors(projection),
+        "projection": digest_tensors({"weight": weight, "bias": bias}),
         "scaling": json.dumps(scaling, sort_keys=True),
-        "query_row": _digest_query_row(checkpoint),
+        "query_row": query_row,
     }
     return Fingerprint.of(facts).digest
 

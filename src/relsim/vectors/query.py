@@ -17,9 +17,9 @@ from relsim.data.images import read_image
 from relsim.data.records import ImageRecord
 from relsim.data.shard_address import file_of
 from relsim.data.sources import IMAGE_SUFFIXES
-from relsim.encoders.base import AnyEncoder, TextEncoder, Vectors
+from relsim.encoders.base import AnyEncoder, TextEncoder, Vectors, query_side
 from relsim.encoders.registry import encoder_of
-from relsim.encoders.stream import encode_images
+from relsim.encoders.stream import encode_all, encode_images
 from relsim.errors import ImageError, SearchError
 from relsim.models.text_encoder import CaptionEncoder
 from relsim.vectors.search import Hit, Searcher
@@ -84,6 +84,9 @@ class Found:
 def search_table(table: TableView, query: Query, k: int = 10, load: LoadEncoder = encoder_of) -> Found:
     """The `k` images most similar to the query. Raises `SearchError`, `FingerprintMismatchError` or `ImageError`."""
     searcher = Searcher(table)
+    if query.kind is QueryKind.ID and _asks_otherwise(table):
+        vector = _asked_vector(table, query.value, load)
+        return Found(list(searcher.by_vectors(vector, k, exclude=[query.value])[0]))
     if query.kind is QueryKind.ID:
         return Found(list(searcher.by_id(query.value, k)))
     return Found(list(searcher.by_vector(_vector(table, query, load), k)))
@@ -113,6 +116,19 @@ def search_two_axes(
     return Found(list(found[0]), notes)
 
 
+def _asks_otherwise(table: TableView) -> bool:
+    """Whether queries to a table are embedded by another encoder than its rows (see `QueryEncoder`)."""
+    return "queries" in table.fingerprint.to_dict()
+
+
+def _asked_vector(table: TableView, image_id: str, load: LoadEncoder) -> Vectors:
+    """The vector (1, D) by which a picture of the table is looked for, where that is not the vector of its row."""
+    table.vector(image_id)  # says what is known of an id without a vector
+    encoder = load(table.origin)
+    table.require_fingerprint(encoder.fingerprint)
+    return encode_all(table.records([table.positions[image_id]]), query_side(encoder), workers=1)
+
+
 def _vector(table: TableView, query: Query, load: LoadEncoder) -> Vectors:
     """The vector (D,) of an image or a sentence in the table's space."""
     if query.kind is QueryKind.IMAGE:
@@ -132,7 +148,7 @@ def _image_vector(table: TableView, path: str, load: LoadEncoder) -> Vectors:
         image = read_image(ImageRecord(path, _expanded(path))).image
         encoder = load(table.origin)
         table.require_fingerprint(encoder.fingerprint)
-        return encode_images(encoder, [image])[0]  # type: ignore[no-any-return]  # numpy types an index as Any
+        return encode_images(query_side(encoder), [image])[0]  # type: ignore[no-any-return]  # numpy types an index as Any
     except ImageError as error:
         raise ImageError(error.status, f"{path}: {error.reason}") from error
 
