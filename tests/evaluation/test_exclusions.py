@@ -75,13 +75,15 @@ def test_exclusions_by_hand():
         "e": Hashes("E", "8" + 15 * "0"),
         "f": Hashes("F", "8" + 15 * "0"),
         "g": Hashes("E", "8" + 15 * "0"),
+        "h": Hashes("H", "c" + 15 * "0"),
     }
     ids = [*hashes, "unknown"]
     found = exclusions_of(range(len(ids)), ids, hashes, distance=2)
     assert found[1] == [Exclusion(1, "self", 0), Exclusion(0, "near", 2), Exclusion(3, "exact", 0)]
     assert found[2] == [Exclusion(2, "self", 0)]
     assert found[4] == [Exclusion(4, "self", 0), Exclusion(6, "exact", 0)]
-    assert found[7] == [Exclusion(7, "self", 0)]
+    assert found[7] == [Exclusion(7, "self", 0)]  # one bit from pictures of one colour
+    assert found[8] == [Exclusion(8, "self", 0)]
     assert [one.row for one in exclusions_of([2], ids, hashes, distance=4)[0]] == [2, 1, 3]
     with pytest.raises(SearchError, match="from 0 "):
         exclusions_of([0], ids, hashes, distance=16)
