@@ -36,12 +36,13 @@ article { display: grid; grid-template-columns: 12rem minmax(0, 1fr); gap: 1.25r
   border-bottom: 1px solid var(--line); }
 img { width: 12rem; height: auto; border-radius: 4px; }
 .scroll { overflow: auto; max-height: 28rem; margin-top: .75rem; } .scroll:focus-visible { outline: 2px solid; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; border-top: 1px solid var(--line); }
+table { border-collapse: collapse; table-layout: fixed; width: 100%; } th:first-child { width: 4.5rem; }
+th, td { text-align: left; vertical-align: top; overflow-wrap: anywhere;
+  padding: .35rem .75rem .35rem 0; border-top: 1px solid var(--line); }
 thead th { position: sticky; top: 0; background: var(--paper); font-weight: 600; border-top: 0; }
 tbody th { font-weight: 400; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .verdict { display: block; font-size: .875rem; color: var(--soft); } .fault { color: var(--fault); }
-@media (max-width: 40rem) { article { grid-template-columns: 1fr; } }
+@media (max-width: 40rem) { article { grid-template-columns: minmax(0, 1fr); } }
 """
 
 
