@@ -25,6 +25,7 @@ BY_SCHEMA = {example["schema"]: example for example in EXAMPLES if "schema" in e
 OPEN = {  # objects whose keys are data
     *("failed", "fields", "fingerprint", "origin", "packages", "settings", "skipped", "statuses"),
     *("encoders", "methods", "results", "scores", "tables", "tasks"),
+    *("report",),
     *("commonest", "commonest_placeholders", "counts", "formats", "hosts", "http_codes", "parts", "without_image"),
 }
 
@@ -169,8 +170,28 @@ def of_evaluation(document, world, plain_images, tmp_path):
     }
 
 
+@pytest.fixture
+def of_filters(of_groups, of_evaluation, document, plain_images, golden, tmp_path):
+    """Beside those, what `relsim train filter` and `relsim filter` print and write, with a picture that is none."""
+    yes = plain_images(tmp_path / "yes", {f"y{number}.png": (200, number * 20, 0) for number in range(4)})
+    no = plain_images(tmp_path / "no", {f"n{number}.png": (0, number * 20, 200) for number in range(4)})
+    (tmp_path / "filtered").mkdir()
+    out = ("-o", tmp_path / "filter", "--base-model", golden / "base", "--recipe", "squash56", "--batch-size", 2)
+    trained = document("train", "filter", "--positive", yes, "--negative", no, *out, "--held-out", 0.5)
+    (yes / "z.png").write_bytes(b"")
+    asked = ("-c", tmp_path / "filter" / "last", "--out", tmp_path / "filtered" / "rows.jsonl")
+    return {
+        **of_groups,
+        **of_evaluation,
+        "relsim.filter/1": document("filter", yes, *asked, exits=3),
+        "relsim.rows/1": json.loads((tmp_path / "filtered" / "rows.jsonl.head.json").read_text()),
+        "relsim.train_filter/1": trained,
+        "relsim.filter_report/1": trained["report"],
+    }
+
+
 def test_the_examples_have_the_shape_of_real_documents(
-    document, table, world, trained, of_groups, of_evaluation, golden, model_flags, tmp_path
+    document, table, world, trained, of_filters, golden, model_flags, tmp_path
 ):
     pictures = sorted((golden / "images").iterdir())
     captioner = ("-c", golden / "captioner", "--base-model", golden / "base", "--device", "cpu", "--dtype", "float32")
@@ -180,12 +201,11 @@ def test_the_examples_have_the_shape_of_real_documents(
         "relsim.search/1": document("search", table, "a.png"),
         "relsim.captions/1": document("caption", pictures[4], *captioner, "--max-new-tokens", 2),
         "relsim.triplets/1": document("evaluate", "triplets", world, "--encoder", "fake", "--count", 4, exits=3),
-        **of_evaluation,
         "relsim.train/1": trained,
         "relsim.crops/1": json.loads((Path(trained["out"]) / "crops" / "crops.json").read_text()),
         "relsim.export/1": document("export", trained["last"], "--out", tmp_path / "exported"),
         "relsim.doctor/1": document("doctor"),
-        **of_groups,
+        **of_filters,
     }
     # Downloads need a server, and theirs are held against the page by test_download.py.
     assert set(real) | {"relsim.download/1", "relsim.download_run/1"} == set(BY_SCHEMA)
@@ -285,9 +305,10 @@ def test_every_setting_is_described_with_its_default():
         name: value for name, value in known.items() if name not in free
     }
     assert described["data.crops"] == "null"
-    for place, task in enumerate(("metric", "caption"), start=1):
+    for place, task in enumerate(("metric", "caption", "yes_no"), start=1):
         defaults = {names[0]: yaml.safe_load(row[place].strip("`")) for names, row in rows(by_task)}
-        assert defaults == flat(TASK_DEFAULTS[task])
+        known = flat(TASK_DEFAULTS[task])
+        assert defaults == {name: value for name, value in known.items() if name != "model.prompt"}
 
 
 def flat(values, before=""):
