@@ -70,9 +70,9 @@ def draw_training(runs: dict[str, dict[str, list[tuple[int, float]]]], *, title:
 def _panels(runs: Sequence[dict[str, list[tuple[int, float]]]]) -> list[str]:
     names = {name for curves in runs for name in curves}
     held_out = sorted(name for name in names if name.startswith("eval_"))
-    own = [name for name in _PANELS if name in names]
-    rest = sorted(names - set(own) - set(held_out))
-    return [*own[:2], *held_out, *own[2:], *rest]
+    first, then = ([name for name in part if name in names] for part in (_PANELS[:2], _PANELS[2:]))
+    rest = sorted(names - {*_PANELS, *held_out})
+    return [*first, *held_out, *then, *rest]
 
 
 def _title(name: str) -> str:

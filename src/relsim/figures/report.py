@@ -55,7 +55,7 @@ def render(
         links.append((name, heading))
         where = tag("p", "From ", text("code", printable(str(result.path))), ".", class_="note")
         sections.append(_section(name, heading, where + content))
-    together = _triplets_together(results)
+    together = _triplets_together([result for result in results if result.path not in damaged])
     if together:
         links.append(("triplets-together", "Triplets side by side"))
         sections.append(_section(*links[-1], together))
