@@ -170,9 +170,8 @@ def write_published(path: Path, rows: Sequence[ManifestRow]) -> None:
         flush(path.parent)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise SourceError(
-            f"{printable(str(path))} cannot be written: {reason}; its captions are kept beside it"
-        ) from error
+        kept = f"the captions are kept in {printable(str(rows_of(path)))}"
+        raise SourceError(f"{printable(str(path))} cannot be written: {reason}; {kept}") from error
 
 
 def _is_there(record: ImageRecord, found: dict[str, dict[int | None, ManifestRow]], runs: int, path: Path) -> bool:

@@ -201,7 +201,7 @@ def _report(result: CaptionResult, out: Path | None, seconds: float) -> None:
     if result.written and seconds:
         parts.append(f"{result.written / seconds:.1f} captions/s")
     if result.there:
-        parts.append(f"{result.there:,} images were there")
+        parts.append(f"{result.there:,} were there")
     line = "; ".join(parts)
     if out is None:
         note(line)
