@@ -20,7 +20,7 @@ SENTENCES = [
     "a ring of keys",
     "{Objects} in a ring",
     "a",
-    "a very long sentence that no text side of CLIP can take whole",
+    "a sentence that no text side of CLIP can take whole",
 ]
 
 

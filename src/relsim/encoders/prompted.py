@@ -53,7 +53,7 @@ class PromptedEncoder:
 
     @property
     def reads_instruction(self) -> bool:
-        """Whether pictures go in as messages, where the instruction is the system's; else it counts for text alone."""
+        """Whether inputs go in as messages, where the instruction is the system's; else nothing gets one."""
         return "message" in self.model.modalities
 
     @property
@@ -68,8 +68,7 @@ class PromptedEncoder:
             {
                 "encoder": self.name,
                 "weights": self._weights,
-                "instruction": self.instruction,
-                "instruction_read": self.reads_instruction,
+                "instruction": self.instruction if self.reads_instruction else None,
                 "precision": self._precision,
                 "dimension": self.dimension,
             }
@@ -88,7 +87,7 @@ class PromptedEncoder:
         return self._encode(list(batch))
 
     def encode_text(self, sentences: Sequence[str]) -> Vectors:
-        """Vectors (len(sentences), D), with the instruction as well."""
+        """Vectors (len(sentences), D) of sentences, by the same instruction."""
         return self._encode(list(sentences))
 
     def _encode(self, inputs: list[Any]) -> Vectors:
@@ -96,7 +95,7 @@ class PromptedEncoder:
             return np.empty((0, self.dimension), np.float32)
         vectors = self.model.encode(
             inputs,
-            prompt=self.instruction,
+            prompt=self.instruction if self.reads_instruction else None,
             batch_size=len(inputs),
             convert_to_numpy=True,
             normalize_embeddings=True,
