@@ -101,7 +101,7 @@ def training(
     out: Out,
     title: Title = None,
 ) -> None:
-    """Draw the curves of training runs: several in the same panels."""
+    """Draw the curves of training runs. Several share the same panels."""
     from relsim.figures.curves import curves_of, draw_training
 
     named = {name: curves_of(result) for name, result in _named(runs, "training").items()}
@@ -115,7 +115,7 @@ def download(
     out: Out,
     title: Title = None,
 ) -> None:
-    """Draw what became of the rows of a download: by status, and by host."""
+    """Draw what became of the rows of a download. One part is by status, one by host."""
     from relsim.evaluation.result_files import require
     from relsim.figures.outcomes import draw_download
 
@@ -139,7 +139,7 @@ def heatmap(
     ] = "family",
     title: Title = None,
 ) -> None:
-    """Draw accuracies by relation and encoder as a map of shades, with the numbers in it."""
+    """Draw accuracies by relation and encoder. It is a map of shades with the numbers in it."""
     from relsim.figures.heat_map import draw_heat_map
 
     _save(draw_heat_map(_named(results, "triplets"), kind=kind, by=by, title=title), out)
@@ -151,7 +151,7 @@ def paper(
         list[str] | None, typer.Option("--format", metavar="svg|pdf|png", help="Again for more. Default: svg.")
     ] = None,
 ) -> None:
-    """Draw Figures 6 and 8 and Table 2 of the paper, as printed; the table as .csv as well."""
+    """Draw Figures 6 and 8 and Table 2 of the paper, as printed. The table is written as .csv as well."""
     from relsim.figures.paper import write_paper
     from relsim.figures.style import suffix_of
 
