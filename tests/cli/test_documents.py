@@ -190,8 +190,26 @@ def of_filters(of_groups, of_evaluation, document, plain_images, golden, tmp_pat
     }
 
 
+@pytest.fixture
+def of_judges(of_filters, document, chat_server, plain_images, tmp_path, monkeypatch):
+    """Beside those, what a judge of two methods, its agreement with a person, and its calibration print."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    plain_images(tmp_path / "judged", {"a.png": "red", "b.png": "blue"})
+    pairs = [{"a": "a.png", "b": "b.png", "method": method} for method in ("clip", "relsim")]
+    (tmp_path / "judged" / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    (tmp_path / "people.csv").write_text("query_id,retrieved_id,score\na,b,7\n")
+    with chat_server.ChatServer() as server:
+        server.text = "8"
+        words = ("--endpoint", server.url, "--model", "m", "--price-in", 1, "--price-out", 1, "--repeats", 2, "--out")
+        judged = document("judge", tmp_path / "judged" / "pairs.jsonl", *words, tmp_path / "j.json")
+        calibrated = document("judge", "calibrate", *words, tmp_path / "c", "--count", 1, "--size", 32)
+    agreement = document("judge", "agreement", tmp_path / "j.json", tmp_path / "people.csv")
+    names = ("relsim.judge/1", "relsim.judge_agreement/1", "relsim.judge_calibration/1")
+    return {**of_filters, **dict(zip(names, (judged, agreement, calibrated), strict=True))}
+
+
 def test_the_examples_have_the_shape_of_real_documents(
-    document, table, world, trained, of_filters, golden, model_flags, tmp_path
+    document, table, world, trained, of_judges, golden, model_flags, tmp_path
 ):
     pictures = sorted((golden / "images").iterdir())
     captioner = ("-c", golden / "captioner", "--base-model", golden / "base", "--device", "cpu", "--dtype", "float32")
@@ -205,7 +223,7 @@ def test_the_examples_have_the_shape_of_real_documents(
         "relsim.crops/1": json.loads((Path(trained["out"]) / "crops" / "crops.json").read_text()),
         "relsim.export/1": document("export", trained["last"], "--out", tmp_path / "exported"),
         "relsim.doctor/1": document("doctor"),
-        **of_filters,
+        **of_judges,
     }
     # Downloads need a server, and theirs are held against the page by test_download.py.
     assert set(real) | {"relsim.download/1", "relsim.download_run/1"} == set(BY_SCHEMA)

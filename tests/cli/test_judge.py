@@ -1,6 +1,7 @@
 """`relsim judge` against a real local server, with faults, kills and a model on this machine."""
 
 import json
+import shutil
 import signal
 import socket
 import time
@@ -14,6 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 from relsim.endpoint.messages import Picture
 from relsim.evaluation.judge_prompts import PROMPTS
 from relsim.evaluation.statistics import bootstrap_difference, bootstrap_mean
+from relsim.world.gallery import write_gallery
 
 PUBLISHED_ROW = ["query_id", "query_image", "retrieved_image", "method", "rank", "response", "score"]
 SUMMARY = ["total_pairs", "valid_pairs", "average_score", "min_score", "max_score"]
@@ -475,29 +477,35 @@ class TestAgreement:
         assert "is no judged document" in refused("judge", "agreement", tmp_path / "x.json", tmp_path / "x.json")
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The pictures that a calibration draws itself where they are missing."""
+    return write_gallery(tmp_path_factory.mktemp("world") / "w", count=0, triplets=6, size=64, workers=1).folder
+
+
 class TestCalibrate:
     """`relsim judge calibrate` with servers that know the truth of the drawn pictures."""
 
     @pytest.fixture
-    def calibrate(self, server, document, tmp_path):
+    def calibrate(self, server, document, drawn, tmp_path):
         """Calibrates a judge whose score is a function of two manifest rows."""
+        shutil.copytree(drawn, tmp_path / "out" / "world-6-64-0")
         flags = ["--endpoint", server.url, "--model", "tiny-vlm", "--count", 6, "--size", 64, "--one-order"]
 
-        def run(score, *more, out="out", **options):
+        def run(score):
             world = {}
 
             def text(body):
                 if not world:
-                    (folder,) = (tmp_path / out).glob("world-*")
-                    for line in (folder / "manifest.jsonl").read_text().splitlines():
+                    for line in (drawn / "manifest.jsonl").read_text().splitlines():
                         row = json.loads(line)
-                        data = (folder / "images" / f"{row['image_hash']}.png").read_bytes()
+                        data = (drawn / "images" / f"{row['image_hash']}.png").read_bytes()
                         world[Picture(data, 64).data_url()] = row
                 shown = [part["image_url"]["url"] for part in body["messages"][1]["content"][1:]]
                 return str(score(*(world[url] for url in shown)))
 
             server.text = text
-            return document("judge", "calibrate", *flags, "--concurrency", 1, "--out", tmp_path / out, *more, **options)
+            return document("judge", "calibrate", *flags, "--concurrency", 1, "--out", tmp_path / "out")
 
         return run
 
@@ -519,6 +527,13 @@ class TestCalibrate:
         asked = len(server.asked)
         assert calibrate(lambda *_: 5) == found
         assert len(server.asked) == asked
+
+    def test_the_pictures_are_drawn_where_they_are_missing(self, server, document, tmp_path):
+        words = ["--endpoint", server.url, "--model", "tiny-vlm", "--count", 1, "--size", 32, "--seed", 5]
+        found = document("judge", "calibrate", *words, "--out", tmp_path / "new")
+        assert (found["pairs"], found["world"]) == (4, str(tmp_path / "new" / "world-1-32-5"))
+        assert len(server.asked) == 8
+        assert len(list((tmp_path / "new" / "replies").glob("*/*.json"))) == 8
 
     def test_one_who_always_says_the_same_is_at_one_half(self, calibrate):
         found = calibrate(lambda *_: 5)

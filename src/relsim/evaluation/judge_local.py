@@ -62,6 +62,7 @@ class LocalJudge:
         self._precision = choose_dtype(self._device, dtype)
         self._processor, self._network = _load(self._folder)
         self._network = place(self._network, self._device, self._precision)
+        self._stops = _stops(self._network, self._processor)
         precision = str(self._precision).removeprefix("torch.")
         self.model = f"{self._folder.resolve().name}@{_digest(self._folder)}:{precision}"
         """Name of the folder, digest of all that is in it, and precision."""
@@ -94,10 +95,9 @@ class LocalJudge:
         limit = int(self.settings.get("max_tokens", MAX_TOKENS))
         with torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(int(f"{key[:12]}", 16) + int(self.settings.get("seed", 0)))
-            tokens = self._network.generate(**inputs, max_new_tokens=limit, **self._sampling())[0, length:].tolist()
-        ends = self._network.generation_config.eos_token_id
-        stops = {ends} if isinstance(ends, int) else set(ends or ())
-        finish = "stop" if tokens and tokens[-1] in stops else "length"
+            options = {"max_new_tokens": limit, "eos_token_id": self._stops or None, **self._sampling()}
+            tokens = self._network.generate(**inputs, **options)[0, length:].tolist()
+        finish = "stop" if tokens and tokens[-1] in self._stops else "length"
         text = self._processor.decode(tokens, skip_special_tokens=True)
         return {
             "object": "chat.completion",
@@ -144,6 +144,14 @@ class LocalJudge:
         unknown = sorted(set(self.settings) - set(_KNOWN))
         if unknown:
             raise RelsimError(f"a local model has no setting {unknown[0]}; it has {', '.join(_KNOWN)}")
+
+
+def _stops(network: Any, processor: Any) -> list[int]:
+    """The tokens that end an answer: the network's, and the tokenizer's, which ends a turn of the chat."""
+    given = network.generation_config.eos_token_id
+    ends = [given] if isinstance(given, int) else [*(given or ())]
+    own = getattr(getattr(processor, "tokenizer", None), "eos_token_id", None)
+    return ends if own is None or own in ends else [*ends, own]
 
 
 def _digest(folder: Path) -> str:
