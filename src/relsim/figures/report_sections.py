@@ -6,19 +6,16 @@ from collections.abc import Callable, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from relsim.data.identity import printable
 from relsim.errors import ResultError
-from relsim.evaluation.result_files import Ranking, ResultFile, rankings
+from relsim.evaluation.result_files import ResultFile
 from relsim.evaluation.study import study_of
 from relsim.figures.curves import curves_of, draw_training
-from relsim.figures.markup import THUMBNAIL, data_image, embedded, figure, interval, table, tag, text
+from relsim.figures.markup import data_image, interval, table, tag, text
 from relsim.figures.outcomes import draw_download
-from relsim.figures.pictures import small_picture
 from relsim.figures.preferences import draw_preferences, preferences_of
+from relsim.figures.report_matches import found_section
 from relsim.figures.scores import draw_scores, scores_of
-from relsim.figures.sheets import chosen_queries
 from relsim.figures.similarity_space import read_space
 from relsim.figures.space_picture import draw_space
 from relsim.figures.style import rendered
@@ -41,7 +38,7 @@ KINDS = {
     "xy": "Similarity space",
 }
 """Headings by kind of file (see `relsim.evaluation.result_files`)."""
-_QUERIES, _MATCHES = 3, 5
+_NEAREST = 10
 _Row = Mapping[str, Any]
 
 
@@ -93,48 +90,7 @@ def _retrieval(result: ResultFile) -> str:
         words = ", ".join(f"{score.name} {score.value:.2f}" for score in scores.scores)
         made += chart(draw_scores(scores), f"Bars of {scores.measure} with intervals: {words}.")
         made += table("Metrics, with 95 % intervals", ["metric", *(printable(name) for name in reports)], rows)
-    return made + _comparisons(content["comparisons"]) + _found(result)
-
-
-def _found(result: ResultFile) -> str:
-    """What each method finds for some queries."""
-    found = rankings(result)
-    made = ""
-    for query in chosen_queries(found, count=_QUERIES):
-        by_method = {
-            method: next(ranking for ranking in some if ranking.query_id == query) for method, some in found.items()
-        }
-        first = next(iter(by_method.values()))
-        words = printable(first.query_id) if first.label is None else printable(first.label).replace("_", " ")
-        made += text("h3", f"Query: {words}")
-        made += tag(
-            "div", figure(_picture(first.query_path, f"The query: {words}"), class_="picture query"), class_="asked"
-        )
-        for method, ranking in by_method.items():
-            made += text("p", printable(method), class_="note") + _matches(ranking)
-    return made
-
-
-def _matches(ranking: Ranking) -> str:
-    items = []
-    for match in ranking.matches[:_MATCHES]:
-        words = printable(match.label or match.image_id).replace("_", " ")
-        if match.relevant is not None:
-            mark = text(
-                "span", f"{'✓' if match.relevant else '✗'} {words}", class_="right" if match.relevant else "wrong"
-            )
-        else:
-            mark = text("span", words)
-        score = text("span", f"{match.score:.3f}", class_="numbers")
-        items.append(tag("li", figure(_picture(match.path, f"Match {match.rank}: {words}"), mark, score)))
-    return tag("ol", *items, class_="row five")
-
-
-def _picture(source: str, alternative: str) -> str:
-    pixels = small_picture(source, THUMBNAIL)
-    if pixels is None:
-        return text("p", f"{alternative} (the picture cannot be read)", class_="missing")
-    return embedded(Image.fromarray(pixels), alternative)
+    return made + _comparisons(content["comparisons"]) + found_section(result)
 
 
 def _judge(result: ResultFile) -> str:
@@ -271,7 +227,7 @@ def _space(result: ResultFile) -> str:
     for point in space.points:
         quadrants[point.quadrant] = quadrants.get(point.quadrant, 0) + 1
     words = ", ".join(f"{count:,} {name}" for name, count in quadrants.items())
-    best = [point for point in space.points if point.quadrant == "analogy"][: 2 * _MATCHES]
+    best = [point for point in space.points if point.quadrant == "analogy"][:_NEAREST]
     rows = [[escape(printable(point.image_id)), f"{point.relational:.3f}", f"{point.attribute:.3f}"] for point in best]
     made = chart(
         draw_space(space), f"Pictures by look across and by relation upwards around the query; {words}.", pixels=True
@@ -282,7 +238,7 @@ def _space(result: ResultFile) -> str:
 _MAKERS: Mapping[str, Callable[[ResultFile], str]] = {
     "triplets": _triplets,
     "retrieval": _retrieval,
-    "retrieved": _found,
+    "retrieved": found_section,
     "judge": _judge,
     "study": _study,
     "study_results": _study_results,
