@@ -6,7 +6,9 @@ import shutil
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+from relsim.cli.main import app
 from relsim.data.records import ImageRecord
 from relsim.endpoint.cache import ReplyCache
 from relsim.endpoint.messages import Message, Picture, Question
@@ -168,6 +170,21 @@ def test_pairs_are_judged_from_end_to_end(taught, golden_paths):
         judged = judge_pairs(pairs, judge, prompt)
         assert [item.score for item in judged] == [8, 8]
         assert {rating.reply.model for item in judged for rating in item.ratings} == {judge.model}
+
+
+@pytest.mark.parametrize("prompt", ["published", "strict"])
+def test_the_command_line_takes_such_a_folder_and_asks_it_once(taught, golden_paths, tmp_path, prompt):
+    (tmp_path / "pairs.jsonl").write_text(json.dumps({"a": str(golden_paths[0]), "b": str(golden_paths[3])}))
+    words = ["judge", tmp_path / "pairs.jsonl", "--model", f"local:{taught}", "--prompt", prompt, "--device", "cpu"]
+    words += ["--out", tmp_path / "judged.json", "--json"]
+    found = []
+    for _ in range(2):
+        result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+        assert result.exit_code == 0, result.stderr
+        found.append(json.loads(result.stdout))
+    assert [document["asked_now"] for document in found] == [2, 0]
+    assert found[0]["summary"]["pairs"]["average_score"] == 8
+    assert found[0]["fingerprint"]["endpoint"] == "local"
 
 
 class TestRefused:
