@@ -18,13 +18,14 @@ _IDLE_SECONDS, _END_SECONDS = 15, 10
 
 
 def listen(settings: ServerSettings) -> socket.socket:
-    """The socket of the server, bound; with port 0 the system chooses one. Raises `RelsimError`."""
+    """The socket of the server, which listens; with port 0 the system chooses one. Raises `RelsimError`."""
     host = settings.host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, settings.port))
+        listening.listen(_BACKLOG)  # who comes before the server is up waits for it
     except OSError as error:
         listening.close()
         raise RelsimError(

@@ -31,7 +31,7 @@ class ServerSettings:
     decode_seconds: float = 10.0
     uploads_kept: int = 256
     max_body_bytes: int = MIB  # of any other request
-    batch: int = 32  # questions that are answered together
+    batch: int = 64  # questions that are answered together
     waiting: int = 256  # questions that may wait; the next is told to come back
     thumbnail_bytes: int = 64 * MIB  # memory for thumbnails that were made
 
