@@ -131,6 +131,18 @@ def chat_server():
     return _beside("chat_server")
 
 
+@pytest.fixture(scope="session")
+def clip_base(tmp_path_factory):
+    """The folder of a small random CLIP: pictures of 28 pixels, 24 numbers."""
+    return _beside("small_towers").clip_folder(tmp_path_factory.mktemp("towers") / "clip")
+
+
+@pytest.fixture(scope="session")
+def dino_base(tmp_path_factory):
+    """The folder of a small random DINOv2: pictures of 28 pixels, 32 numbers."""
+    return _beside("small_towers").dino_folder(tmp_path_factory.mktemp("towers") / "dino")
+
+
 def _beside(name):
     """A module beside the tests; importlib mode has no other way to it."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))

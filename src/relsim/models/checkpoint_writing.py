@@ -106,6 +106,31 @@ def write_adapter(
         _write_json(draft / METADATA, about)
 
 
+def write_tower(
+    folder: Path,
+    config: Mapping[str, Any],
+    adapter: Mapping[str, Tensor],
+    projection: tuple[Tensor, Tensor],
+    processor: Path,
+    preprocessor: Mapping[str, Any],
+    *,
+    about: Mapping[str, Any],
+    texts: Mapping[str, str] | None = None,
+) -> None:
+    """Write a tuned image tower in the published layout: adapter, projection (weight, bias), its image processor.
+
+    `preprocessor` are the settings of `preprocessor_config.json`; tokenizer files are those of `processor`, if any.
+    """
+    with _new_folder(folder, processor, texts, tokenizer=False) as draft:
+        _write_adapter(draft, config, adapter)
+        weight, bias = (_own(tensor) for tensor in projection)
+        save_file({"weight": weight, "bias": bias}, draft / PROJECTION, metadata={"format": "pt"})
+        published = {"projection": OrderedDict(weight=weight, bias=bias), **published_record(about["training"])}
+        torch.save(published, draft / PUBLISHED_PROJECTION)
+        _write_json(draft / "preprocessor_config.json", preprocessor)
+        _write_json(draft / METADATA, about)
+
+
 def add_metadata(folder: Path, values: Mapping[str, Any]) -> None:
     """Put values into the `relsim.json` of a folder, in one step. Raises `CheckpointError`."""
     path = folder / METADATA
@@ -127,11 +152,13 @@ def copy_processor(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _new_folder(folder: Path, processor: Path, texts: Mapping[str, str] | None) -> Iterator[Path]:
+def _new_folder(
+    folder: Path, processor: Path, texts: Mapping[str, str] | None, *, tokenizer: bool = True
+) -> Iterator[Path]:
     """A draft of `folder` with processor files and texts in it."""
     if folder.exists():
         raise CheckpointError(f"{folder} exists already; choose another name or remove it first")
-    if not any((processor / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+    if tokenizer and not any((processor / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         raise CheckpointError(f"{processor} holds no tokenizer; without one the checkpoint could not be loaded")
     try:
         with drafted_folder(folder) as draft:

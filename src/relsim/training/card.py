@@ -54,7 +54,7 @@ def model_card(
         f"# {config.run.out.name}: {config.objective.task} checkpoint after {step:,} steps",
         _WHAT[config.objective.task],
         "## How to load it",
-        _loading(config),
+        _loading(config, network),
         "## How it was trained",
         _table(_recipe(config, network, data, step)),
         "## How good it is",
@@ -78,7 +78,15 @@ def _header(config: TrainingConfig) -> str:
     return "\n".join([*lines, "---"])
 
 
-def _loading(config: TrainingConfig) -> str:
+def _loading(config: TrainingConfig, network: TrainingNetwork) -> str:
+    if network.tower is not None:
+        return (
+            "```python\nfrom relsim.encoders.registry import load_encoder\n"
+            "from relsim.encoders.stream import encode_images\n\n"
+            f'encoder = load_encoder("tuned-{network.tower}", checkpoint_dir="path/to/this/folder")\n'
+            "vectors = encode_images(encoder, [first, second])  # (2, 384)\n"
+            "score = vectors[0] @ vectors[1]\n```"
+        )
     if config.objective.task == "metric":
         return (
             "```python\nfrom relsim import relsim\n\n"

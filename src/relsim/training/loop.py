@@ -33,6 +33,7 @@ from relsim.training.caption_samples import CaptionSamples
 from relsim.training.config import OptimizerSection, TrainingConfig
 from relsim.training.feed import Batch, Data, Feed, open_data
 from relsim.training.flat import FlatParameters
+from relsim.training.image_towers import make_network, tower_kind
 from relsim.training.muon import Muon
 from relsim.training.network import TrainingNetwork
 from relsim.training.processes import Processes, open_accelerator
@@ -89,7 +90,7 @@ def train(config: TrainingConfig, *, resume: bool = False, watcher: Watcher | No
     else:
         processes.wait()
         data, processor = open_data(config), _processor(config, write=False)
-    network = TrainingNetwork(config, device=processes.device, precision=precision, processor=processor)
+    network = make_network(config, device=processes.device, precision=precision, processor=processor)
     return _Run(config, accelerator, data, network, watcher).go(state)
 
 
@@ -118,7 +119,7 @@ def _open_folder(config: TrainingConfig) -> None:
 
 def _processor(config: TrainingConfig, *, write: bool) -> Path:
     base = resolve_folder(config.model.base)
-    if config.objective.task != "metric":
+    if config.objective.task != "metric" or tower_kind(config) is not None:
         return base
     return prepare_processor(base, config.run.out / PROCESSOR, write=write)
 

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +44,11 @@ class TrainingNetwork:
     """Patches or their tokens in, embeddings or answer losses out, with gradients; `flat` holds all that learns.
 
     `processor` is a folder of processor files; for the metric they must know the query token. New weights are drawn
-    from torch's generator, seeded by `run.seed`.
+    from torch's generator, seeded by `run.seed`. `adapted` is what has adapters, where there are any; `tower` says
+    that the base is no Qwen-VL but an image tower (see `image_towers.py`).
     """
+
+    tower: Literal["clip", "dino"] | None = None
 
     def __init__(self, config: TrainingConfig, *, device: torch.device, precision: str, processor: Path) -> None:
         self.config = config
@@ -56,9 +59,9 @@ class TrainingNetwork:
         self._answering = config.objective.task != "metric"
         self.processor = processor
         self.pixels = read_pixels(self.processor, self.base)
-        patches = _side(self.recipe) // self.pixels.patch_size
+        patches = side_of(self.recipe) // self.pixels.patch_size
         self.grid = (patches, patches)
-        if _side(self.recipe) % self.pixels.factor:
+        if side_of(self.recipe) % self.pixels.factor:
             raise TrainingError(
                 f"{self.recipe.value} does not fit {self.base}: it cuts pictures into squares of {self.pixels.factor} "
                 f"pixels, so a side must be a multiple of that (model.recipe)"
@@ -71,6 +74,7 @@ class TrainingNetwork:
         self.resized = self.answers is None and self._make_room_for(self.prompt.query)
         self.model.requires_grad_(requires_grad=False)
         self._choose_what_learns()
+        self.adapted = self.model
         self.projection = None if self._answering else self._new_projection()
         self.query_row = self._new_query_row()
         objective = config.objective
@@ -136,7 +140,7 @@ class TrainingNetwork:
     def _choose_what_learns(self) -> None:
         settings = self.config.model
         if settings.tune == "lora":
-            self.model = _with_lora(self.model, settings)
+            self.model = with_lora(self.model, settings)
         elif settings.tune == "all":
             self.model.model.language_model.requires_grad_(requires_grad=True)
             self.model.model.visual.requires_grad_(requires_grad=settings.vision_tuned)
@@ -196,7 +200,8 @@ class TrainingNetwork:
         )
 
 
-def _side(recipe: Recipe) -> int:
+def side_of(recipe: Recipe) -> int:
+    """The side of the squares that a recipe makes. Raises `TrainingError` for one without a fixed size."""
     if recipe.side is None:
         raise TrainingError(f"the recipe {recipe.value} has no fixed size; take crop<side> or squash<side>")
     return recipe.side
@@ -222,7 +227,8 @@ def _load_model(base: Path, settings: ModelSection, dtype: torch.dtype) -> Any:
         raise CheckpointError(f"{base / 'config.json'} describes no network: {error}") from error
 
 
-def _with_lora(model: Any, settings: ModelSection) -> Any:
+def with_lora(model: Any, settings: ModelSection, *, task_type: str | None = "CAUSAL_LM") -> Any:
+    """The model with new adapters of peft in it. Raises `MissingExtraError` or `TrainingError`."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
@@ -234,7 +240,7 @@ def _with_lora(model: Any, settings: ModelSection) -> Any:
         lora_dropout=lora.dropout,
         target_modules=list(lora.targets),
         bias="none",
-        task_type="CAUSAL_LM",
+        task_type=task_type,
     )
     try:
         with warnings.catch_warnings():

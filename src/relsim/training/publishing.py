@@ -1,6 +1,7 @@
 """From the network of a run to a checkpoint folder that scoring, captioning, peft and the published code can load.
 
-    tune lora         the published layout: adapter, projection, processor files (a captioner has no projection)
+    tune lora         the published layout: adapter, projection, processor files (a captioner has no projection);
+                      so for tuned CLIP and DINO, whose image processor then leaves squares of the recipe as they are
     tune all, head    a whole model: config.json, model.safetensors, projection.safetensors, processor files
 
 An embedding table that training changed (a learned query row, a row for a new token) is saved with the adapter, and
@@ -19,8 +20,9 @@ from torch import Tensor
 from relsim.captions.checkpoint import FILTER_KIND
 from relsim.errors import TrainingError
 from relsim.models.checkpoint import FORMAT_VERSION, Checkpoint
-from relsim.models.checkpoint_writing import write_adapter, write_checkpoint, write_whole_model
+from relsim.models.checkpoint_writing import write_adapter, write_checkpoint, write_tower, write_whole_model
 from relsim.models.prompt import QUERY_TOKEN, load_tokenizer
+from relsim.training.image_towers import TowerNetwork
 from relsim.training.network import PRECISIONS, TrainingNetwork
 from relsim.training.objectives import yes_bias
 
@@ -31,6 +33,9 @@ def write_network(
     folder: Path, network: TrainingNetwork, *, training: Mapping[str, Any], texts: Mapping[str, str]
 ) -> None:
     """Write the network as it is; all of it or nothing. `training` becomes the record of `relsim.json`."""
+    if isinstance(network, TowerNetwork):
+        _write_tower(folder, network, training, texts)
+        return
     lora = network.config.model.tune == "lora"
     if network.projection is not None:
         config, adapter = _adapter(network) if lora else ({}, {})
@@ -65,6 +70,20 @@ def write_network(
         _write_whole(folder, network, about, texts)
 
 
+def _write_tower(folder: Path, network: TowerNetwork, training: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+    config, adapter = _adapter(network)
+    about = {
+        "format_version": FORMAT_VERSION,
+        "kind": f"tuned-{network.tower}",
+        "recipe": network.recipe.value,
+        "training": dict(training),
+    }
+    weight, bias = (tensor.detach() for tensor in network.projection.parameters())
+    write_tower(
+        folder, config, adapter, (weight, bias), network.processor, network.preprocessor, about=about, texts=texts
+    )
+
+
 def _write_whole(
     folder: Path, network: TrainingNetwork, about: Checkpoint | Mapping[str, Any], texts: Mapping[str, str]
 ) -> None:
@@ -92,14 +111,14 @@ def _adapter(network: TrainingNetwork) -> tuple[dict[str, Any], dict[str, Tensor
     """Configuration and tensors of the adapter under peft's names."""
     from peft import get_peft_model_state_dict
 
-    peft_config = network.model.peft_config["default"]
+    peft_config = network.adapted.peft_config["default"]
     config: dict[str, Any] = peft_config.to_dict()
     base = Path(network.config.model.base).expanduser()
     config |= {
         "base_model_name_or_path": str(base.resolve()) if base.is_dir() else network.config.model.base,
         "inference_mode": True,
     }
-    tensors: dict[str, Tensor] = get_peft_model_state_dict(network.model, save_embedding_layers=False)
+    tensors: dict[str, Tensor] = get_peft_model_state_dict(network.adapted, save_embedding_layers=False)
     adapter = {name: tensor.detach().float() for name, tensor in tensors.items()}
     if not adapter:
         raise TrainingError("the adapter has no tensors; model.lora.targets names no linear layer of the base")
