@@ -68,6 +68,7 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
         "caption": Verb("caption:caption", "Write an anonymous caption for each image."),
         "caption groups": Verb("caption_groups:caption_groups", "Ask a vision-language model for one caption a group."),
         "filter": Verb("filter:filter_", "Keep the interesting images."),
+        "curate": Verb("curate:curate", "Make a data set of anonymous captions of images."),
     },
     "Data": {
         "download": Verb("download:download", "Download the images of a list; run again to go on."),
