@@ -15,7 +15,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find src/relsim -name '.?*' 
 
 # Those that need nothing but the project. What runs beside the published package has a target of its own, because it
 # makes a second environment; what needs a model of 16 GB on disk is run by hand.
-BENCHMARKS := benchmarks/search.py benchmarks/embedded.py
+BENCHMARKS := benchmarks/search.py benchmarks/embedded.py benchmarks/captioning.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -217,7 +217,7 @@ def test_the_examples_have_the_shape_of_real_documents(
         "relsim.scores/1": document("score", *pictures[:2], *model_flags),
         "relsim.embed/1": document("embed", table.parent / "images", "--out", table, "--encoder", "fake", exits=3),
         "relsim.search/1": document("search", table, "a.png"),
-        "relsim.captions/1": document("caption", pictures[4], *captioner, "--max-new-tokens", 2),
+        "relsim.captions/2": document("caption", pictures[4], *captioner, "--max-new-tokens", 2),
         "relsim.triplets/1": document("evaluate", "triplets", world, "--encoder", "fake", "--count", 4, exits=3),
         "relsim.train/1": trained,
         "relsim.crops/1": json.loads((Path(trained["out"]) / "crops" / "crops.json").read_text()),
@@ -229,7 +229,7 @@ def test_the_examples_have_the_shape_of_real_documents(
     assert set(real) | {"relsim.download/1", "relsim.download_run/1"} == set(BY_SCHEMA)
     for name, printed in real.items():
         assert fits(shape(BY_SCHEMA[name]), shape(printed)), name
-    for name in ("relsim.scores/1", "relsim.captions/1"):
+    for name in ("relsim.scores/1", "relsim.captions/2"):
         assert set(real[name]["fingerprint"]) == set(BY_SCHEMA[name]["fingerprint"])
     assert set(real["relsim.doctor/1"]["packages"]) == set(BY_SCHEMA["relsim.doctor/1"]["packages"])
 
