@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
+from relsim.models.attention import AttentionWatch
 from relsim.models.kept_prompts import KeptPrompts
 from relsim.models.layers import (
     Block,
@@ -84,6 +85,13 @@ class PackedQwen25VL:
         kept = KeptPrompts(layout, order, room, self.device)
         return self._states(batch, order, layout, kept), kept
 
+    def attention(self, batch: Sequence[Patches]) -> list[Tensor]:
+        """Attention (layers, heads, n) of the query token to each picture's n merged tokens, in reading order."""
+        order, layout = self._arranged(batch)
+        watch = AttentionWatch(layout, order)
+        self._states(batch, order, layout, watch=watch)
+        return watch.found(self._prefix_length, len(self._suffix))
+
     def go_on(self, states: Tensor, kept: KeptPrompts) -> Tensor:
         """Hidden states (R, H) after one more token for each row of `kept`, which is given as its embedding (R, H)."""
         with torch.inference_mode():
@@ -102,12 +110,17 @@ class PackedQwen25VL:
         return order, layout
 
     def _states(
-        self, batch: Sequence[Patches], order: Sequence[int], layout: BatchLayout, kept: KeptPrompts | None = None
+        self,
+        batch: Sequence[Patches],
+        order: Sequence[int],
+        layout: BatchLayout,
+        kept: KeptPrompts | None = None,
+        watch: AttentionWatch | None = None,
     ) -> Tensor:
         pixels = torch.from_numpy(np.concatenate([batch[i].pixels for i in order])).to(self.device)
         with torch.inference_mode():
             tokens = torch.cat([self._vision(pixels, layout), self._suffix])[self._index(layout.tokens)]
-            states = self._language(tokens, layout, kept)
+            states = self._language(tokens, layout, kept, watch)
             return states[self._index(np.argsort(order))]
 
     def _index(self, rows: Indices) -> Tensor:
@@ -186,18 +199,28 @@ class _LanguageModel:
         self._norm = Norm.of(model.norm)
         self._prefix = self._prefix_keys(prefix)
 
-    def __call__(self, x: Tensor, layout: BatchLayout, kept: KeptPrompts | None = None) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        layout: BatchLayout,
+        kept: KeptPrompts | None = None,
+        watch: AttentionWatch | None = None,
+    ) -> Tensor:
         rotation = self._rotation(torch.from_numpy(layout.token_positions).to(x.device))
         last = torch.from_numpy(layout.last).to(x.device)
         for block, prefix in zip(self._blocks[:-1], self._prefix[:-1], strict=True):
             q, k, v = self._project(block, x, rotation)
             if kept is not None:
                 kept.add(prefix, k, v)
+            if watch is not None:
+                watch.add(q[last], prefix[0], k)
             x = self._finish(block, x, attend(q, k, v, layout.prompts, prefix=prefix, causal=True))
         block, prefix = self._blocks[-1], self._prefix[-1]
         q, k, v = self._project(block, x, rotation)
         if kept is not None:
             kept.add(prefix, k, v)
+        if watch is not None:
+            watch.add(q[last], prefix[0], k)
         attended = attend_last(q[last], k, v, layout.prompts, prefix)
         return self._norm(self._finish(block, x[last], attended))
 

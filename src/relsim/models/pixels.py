@@ -69,10 +69,18 @@ class Recipe:
         """Its name, as `parse` reads it."""
         return f"{self.kind}{self.side or ''}"
 
+    def seen(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The part (left, top, right, bottom) in pixels that the processor is shown of a picture of this size."""
+        if self.kind != "crop":
+            return 0, 0, width, height
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        return left, top, left + side, top + side
+
     def apply(self, image: Image.Image) -> Image.Image:
         """The picture as this recipe shows it to the processor; RGB in, RGB out."""
         if self.kind == "crop":
-            image = _centre_square(image)
+            image = image.crop(self.seen(*image.size))
         if self.side is None or image.size == (self.side, self.side):
             return image
         return image.resize((self.side, self.side), Image.Resampling.LANCZOS)
@@ -217,12 +225,6 @@ def normalized(patches: Patches, config: PixelConfig) -> NDArray[np.float32]:
     values = (unit - np.array(config.mean, np.float32)) / np.array(config.std, np.float32)
     frame = values.transpose(0, 3, 1, 2)[:, :, None]
     return np.repeat(frame, config.temporal_patch_size, axis=2).reshape(len(values), -1)
-
-
-def _centre_square(image: Image.Image) -> Image.Image:
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
 
 
 def _blocks(pixels: NDArray[np.uint8], config: PixelConfig) -> NDArray[np.uint8]:

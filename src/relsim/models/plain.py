@@ -29,6 +29,27 @@ class PlainForward:
 
     def __call__(self, batch: Sequence[Patches]) -> Tensor:
         """Hidden states (len(batch), H), in the order given."""
+        output, lengths = self._run(batch)
+        last = torch.tensor(lengths, device=self.device) - 1
+        states: Tensor = output.last_hidden_state
+        return states[torch.arange(len(batch), device=self.device), last]
+
+    def attention(self, batch: Sequence[Patches]) -> list[Tensor]:
+        """Attention (layers, heads, n) of the query token to each picture's n merged tokens, in reading order."""
+        before = self._backbone.config._attn_implementation  # noqa: SLF001 - the one place where transformers tells it
+        self._backbone.set_attn_implementation("eager")  # the only one that gives its weights away
+        try:  # one by one: the weights of all places to all others are much to hold, padding included
+            return [self._read(patches) for patches in batch]
+        finally:
+            self._backbone.set_attn_implementation(before)
+
+    def _read(self, patches: Patches) -> Tensor:
+        output, (length,) = self._run([patches], output_attentions=True)
+        image = slice(len(self._prompt.prefix), length - len(self._prompt.suffix))
+        return torch.stack([weights[0, :, -1, image].float() for weights in output.attentions])
+
+    def _run(self, batch: Sequence[Patches], **options: Any) -> tuple[Any, list[int]]:
+        """What transformers gives for a batch, and the length of each prompt."""
         merge = self._pixels.merge_size
         prompts = [self._prompt.ids(len(patches.pixels) // merge**2) for patches in batch]
         longest = max(map(len, prompts))
@@ -48,7 +69,6 @@ class PlainForward:
                 # without these types transformers gives plain text positions, and a wrong embedding without a word
                 mm_token_type_ids=(ids == self._prompt.image).long().to(self.device),
                 use_cache=False,
+                **options,
             )
-        last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self.device)
-        states: Tensor = output.last_hidden_state
-        return states[torch.arange(len(batch), device=self.device), last]
+        return output, [len(prompt) for prompt in prompts]

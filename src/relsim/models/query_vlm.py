@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
 from relsim.fingerprint import Fingerprint
+from relsim.models.attention import QueryAttention
 from relsim.models.checkpoint import Checkpoint
 from relsim.models.lanes import run_in_lanes
 from relsim.models.pixels import Patches, PixelConfig, cut
@@ -29,6 +30,9 @@ class Forward(Protocol):
 
     def __call__(self, batch: Sequence[Patches]) -> Tensor:
         """Hidden states of a batch that fits into memory."""
+
+    def attention(self, batch: Sequence[Patches]) -> list[Tensor]:
+        """Attention (layers, heads, n) of the query token to each picture's n merged tokens, in reading order."""
 
 
 class QueryVLM:
@@ -104,3 +108,11 @@ class QueryVLM:
             return torch.empty((0, self.dimension), device=self.device)
         states = run_in_lanes(self._forward, batch) if self.device.type == "cpu" else self._forward(batch)
         return F.normalize(F.linear(states.float(), self._weight, self._bias), dim=-1)
+
+    def attention(self, batch: Sequence[Patches]) -> list[QueryAttention]:
+        """What the query token attends to in each picture of a batch, which must fit into memory."""
+        merge = self.pixels.merge_size
+        return [
+            QueryAttention(weights.cpu().numpy(), (patches.grid[0] // merge, patches.grid[1] // merge))
+            for weights, patches in zip(self._forward.attention(batch), batch, strict=True)
+        ]

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from relsim.errors import SourceError
-from relsim.world.canvas import Canvas
+from relsim.world.canvas import SUPERSAMPLING, Canvas
 from relsim.world.descriptions import Sight, describe
 from relsim.world.looks import Look, Split, draw_look
 from relsim.world.objects import OBJECTS
@@ -99,23 +100,35 @@ class Drawing:
 def draw(scene: Scene, size: int = 224) -> Drawing:
     """The picture, `size` pixels wide and high, and what it shows."""
     look = scene.look
-    palette = PALETTES[look.palette]
-    colours = [palette.colours[index] for index in look.colours]
-    cast = [Actor(OBJECTS[kind], colour) for kind, colour in zip(look.kinds, colours, strict=False)]
-    view = replace(look.view, turn=look.view.turn * scene.kind.turn)
-    canvas = Canvas(size, palette, look.style, view)
+    canvas = _canvas(scene, size)
     canvas.background(look.background, np.random.default_rng(look.background_seed))
-    stage = Stage(canvas, cast, colours[len(cast) :], look.amount, np.random.default_rng(scene.seed))
-    scene.kind.layouts[scene.layout](stage)
+    stage = _perform(scene, canvas)
     things = sorted(stage.shown, key=lambda thing: -stage.area[thing])
     sight = Sight(
         things=tuple((kind, colour, stage.shown[kind, colour]) for kind, colour in things),
-        paper=palette.paper.word,
+        paper=canvas.palette.paper.word,
         background=look.background,
         style=look.style,
         seed=scene.seed,
     )
     return Drawing(scene, canvas.finish(), sight)
+
+
+def coverage(scene: Scene, size: int = 224) -> NDArray[np.float32]:
+    """How much of each pixel of the picture the relation's drawing covers, (size, size), 0 (paper) to 1.
+
+    Nothing stands on the paper but what shows the relation: its objects, and the arrows, frames and lines between them.
+    The scene is drawn on black and on white; what was drawn is what came out the same.
+    """
+    pictures = []
+    for ground in ("black", "white"):
+        canvas = _canvas(scene, size)
+        canvas.image.paste(ground, (0, 0, *canvas.image.size))
+        _perform(scene, canvas)
+        pictures.append(np.asarray(canvas.image))
+    drawn = (pictures[0] == pictures[1]).all(axis=2)
+    mask: NDArray[np.float32] = drawn.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING).mean((1, 3), np.float32)
+    return mask
 
 
 def draw_scene(split: Split, rng: np.random.Generator, *, relation: str | None = None) -> Scene:
@@ -167,6 +180,23 @@ def scene_from_record(record: Mapping[str, Any]) -> Scene:
             "draw the gallery again with this version"
         )
     return scene
+
+
+def _canvas(scene: Scene, size: int) -> Canvas:
+    """Empty paper for a scene, seen as its look says."""
+    look = scene.look
+    view = replace(look.view, turn=look.view.turn * scene.kind.turn)
+    return Canvas(size, PALETTES[look.palette], look.style, view)
+
+
+def _perform(scene: Scene, canvas: Canvas) -> Stage:
+    """The scene's relation, drawn on the canvas by its cast."""
+    look = scene.look
+    colours = [canvas.palette.colours[index] for index in look.colours]
+    cast = [Actor(OBJECTS[kind], colour) for kind, colour in zip(look.kinds, colours, strict=False)]
+    stage = Stage(canvas, cast, colours[len(cast) :], look.amount, np.random.default_rng(scene.seed))
+    scene.kind.layouts[scene.layout](stage)
+    return stage
 
 
 def _staged(relation: str, look: Look, split: Split, rng: np.random.Generator) -> Scene:
