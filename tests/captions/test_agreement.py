@@ -35,7 +35,8 @@ class TestAgainstScikitLearn:
         assert list(found["confusion"].values()) == [true_yes, false_yes, false_no, true_no]
 
     def test_ranking(self, labels, scores):
-        assert agreement.roc_auc(labels, scores) == pytest.approx(metrics.roc_auc_score(labels, scores))
+        found = agreement.report(labels, scores, Threshold(0.4, "given"))
+        assert found["roc_auc"] == pytest.approx(metrics.roc_auc_score(labels, scores))
         assert agreement.average_precision(labels, scores) == pytest.approx(
             metrics.average_precision_score(labels, scores)
         )

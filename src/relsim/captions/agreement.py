@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from relsim.evaluation.agreement import auc
 from relsim.evaluation.statistics import wilson
 
 BINS = 10
@@ -122,13 +123,6 @@ def cross_fitted(labels: Labels, scores: Scores, *, precision_at_least: float | 
     return total
 
 
-def roc_auc(labels: Labels, scores: Scores) -> float:
-    """Share of pairs of a Yes and a No in which the Yes has the higher score; a tie counts half."""
-    _, true_yes, false_yes = _steps(labels, scores)
-    before = np.append(0, true_yes[:-1])
-    return float(np.diff(np.append(0, false_yes)) @ (before + true_yes) / 2 / (labels.sum() * (~labels).sum()))
-
-
 def average_precision(labels: Labels, scores: Scores) -> float:
     """Precision at each threshold, weighted by what recall gains there: the sum of (R_k - R_(k-1)) P_k."""
     _, true_yes, false_yes = _steps(labels, scores)
@@ -172,7 +166,7 @@ def report(labels: ArrayLike, scores: ArrayLike, threshold: Threshold) -> dict[s
     bins = reliability(truth, given)
     return {
         **Confusion.at(truth, given, threshold.value).to_json(),
-        "roc_auc": roc_auc(truth, given),
+        "roc_auc": auc(given[truth], given[~truth]),
         "average_precision": average_precision(truth, given),
         "brier": brier(truth, given),
         "calibration_error": calibration_error(bins),

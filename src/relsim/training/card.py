@@ -99,8 +99,12 @@ def _loading(config: TrainingConfig, network: TrainingNetwork) -> str:
             'captioner = Captioner.load("path/to/this/folder")\n'
             "caption = captioner.caption(picture)[0].text\n```"
         )
-    kind = "an adapter in peft's format" if config.model.tune == "lora" else "a whole model of transformers"
-    return f"The folder holds {kind}; `relsim.json` holds the question that it answers."
+    return (
+        "```python\nfrom relsim.captions.interesting import InterestingFilter\n\n"
+        'interesting = InterestingFilter.load("path/to/this/folder")\n'
+        "probability = interesting.probabilities(picture)[0]  # of the answer Yes\n```\n\n"
+        "`relsim.json` holds the question that it answers."
+    )
 
 
 def _recipe(config: TrainingConfig, network: TrainingNetwork, data: Data, step: int) -> dict[str, str]:
