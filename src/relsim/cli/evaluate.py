@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from relsim.cli import options
+from relsim.cli import options, specs
 from relsim.cli.output import image_progress, note, print_json, print_rows
 from relsim.encoders import DEFAULT_ENCODER
 
@@ -22,9 +22,7 @@ def triplets(
     place: Annotated[
         Path, typer.Argument(metavar="FOLDER|MANIFEST", help="A manifest (.jsonl), the folder of one, or shards.")
     ],
-    encoder: Annotated[
-        str, typer.Option(metavar="NAME", help="relational, descriptors, or any other that is registered.")
-    ] = DEFAULT_ENCODER,
+    encoder: specs.One = DEFAULT_ENCODER,
     count: Annotated[
         int | None,
         typer.Option(
@@ -55,13 +53,14 @@ def triplets(
     In conflict triplets only the other one looks like the anchor. Exits with 3 if some images could not be used.
     """
     from relsim.data.dataset import ImageDataset
+    from relsim.evaluation.encoder_specs import EncoderSpec
     from relsim.evaluation.triplet_runs import find_manifest, find_triplets, records_of, run_triplets
 
     manifest = find_manifest(place)
     records = ImageDataset.open([manifest], image_folder=image_folder).records
     chosen = find_triplets(manifest, records, count=count, seed=seed)
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
-    loaded = options.load_encoder(encoder, options.with_environment(given) if encoder == DEFAULT_ENCODER else given)
+    loaded, _ = specs.load_spec(EncoderSpec.parse(encoder), given)
     with image_progress(len(records_of(records, chosen)), quiet=as_json) as advance:
         run = run_triplets(records, chosen, loaded, workers=workers, on_outcome=advance)
     if as_json:

@@ -79,7 +79,7 @@ def retrieval(
     from relsim.evaluation.exclusions import picture_hashes
     from relsim.evaluation.retrieval import RetrievalSettings, run_retrieval
     from relsim.evaluation.retrieval_files import read_query_ids, summary_form, write_run
-    from relsim.evaluation.retrieval_tables import apart, fill_tables, records_of_tables
+    from relsim.evaluation.retrieval_tables import apart, fill_queries, fill_tables, records_of_tables
 
     wanted = [EncoderSpec.parse(text) for text in encoder or ([] if table else [DEFAULT_ENCODER])]
     given = _tables(table or [], [spec.label for spec in wanted])
@@ -108,7 +108,24 @@ def retrieval(
     tables: dict[str, TableView] = {**{name: one.table for name, one in filled.items()}, **given}
     settings = RetrievalSettings(queries, asked, top_k, seed, distance, label)
     sources = {"collection": collection or [], "distractors": distractors or [], "query_from": _text(query_from)}
-    run = run_retrieval(pictures, tables, distractors=others, hashes=hashes, settings=settings, sources=sources)
+
+    def ask(name: str) -> Callable[[Sequence[ImageRecord]], TableView]:
+        def fill(records: Sequence[ImageRecord]) -> TableView:
+            loaded = options.encoder_of(tables[name].origin, {})
+            tables[name].require_fingerprint(loaded.fingerprint)
+            return fill_queries(out / _TABLES, name, loaded, records, workers=workers, progress=progress("embedding"))
+
+        return fill
+
+    run = run_retrieval(
+        pictures,
+        tables,
+        distractors=others,
+        hashes=hashes,
+        settings=settings,
+        sources=sources,
+        ask={name: ask(name) for name in tables},
+    )
     write_run(out, run)
     if as_json:
         summary = {**summary_form(run), "schema": "relsim.retrieval_summary/1"}

@@ -126,8 +126,9 @@ class ClipT:
 
     def __init__(self, clip: ClipEncoder, captioner: PictureCaptioner | None) -> None:
         self._clip = clip
-        facts = {"queries": CAPTION_FIELD, **clip.tower.facts}
-        self._queries = CaptionTextEncoder(self.name, clip, clip.dimension, facts, captioner)
+        self._queries = CaptionTextEncoder(
+            f"{self.name}-queries", clip, clip.dimension, clip.tower.facts, captioner, origin=clip.origin
+        )
 
     @property
     def dimension(self) -> int:
@@ -136,8 +137,9 @@ class ClipT:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """CLIP, and what writes the captions of queries."""
-        return self._queries.fingerprint
+        """CLIP, and what writes the captions of queries; the fact `queries` tells that they are embedded otherwise."""
+        facts = self._queries.fingerprint.to_dict()
+        return Fingerprint.of({**facts, "encoder": self.name, "queries": CAPTION_FIELD})
 
     @property
     def origin(self) -> dict[str, str]:

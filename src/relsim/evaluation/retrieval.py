@@ -12,7 +12,7 @@ compared on the same queries. A picture without a label is relevant to none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,10 +28,13 @@ from relsim.evaluation.labels import relation_of
 from relsim.evaluation.retrieval_metrics import RetrievalReport, Settings, chosen_to_images
 from relsim.evaluation.statistics import RESAMPLES
 from relsim.fingerprint import Fingerprint
+from relsim.vectors.query import asks_otherwise
 from relsim.vectors.search import vectors_of
 from relsim.vectors.topk import Matches
 from relsim.vectors.view import TableView
 
+Ask = Callable[[Sequence[ImageRecord]], TableView]
+"""Embeds queries; gives a table with their vectors, and with the failures."""
 DEPTHS = (1, 5, 10)
 _SAMPLE = 0
 
@@ -121,8 +124,12 @@ def run_retrieval(
     hashes: Mapping[str, Hashes] | None = None,
     settings: RetrievalSettings | None = None,
     sources: Mapping[str, Any] | None = None,
+    ask: Mapping[str, Ask] | None = None,
 ) -> RetrievalRun:
     """Ask every table the same queries. `tables` are by the encoders' names; ids must be unique.
+
+    `ask` embeds the queries of tables whose encoder embeds them otherwise than the collection (see `QueryEncoder`);
+    a query that it cannot embed is left out everywhere.
 
     `hashes` tell duplicates; without them only the query itself is left out. `sources` is kept as it is, for the
     record. Raises `SearchError` where fewer than two pictures, or none of the queries, can be used.
@@ -141,6 +148,8 @@ def run_retrieval(
     rows = {image_id: row for row, image_id in enumerate(ids)}
     pool = [record.image_id for record in collection]
     chosen, left_out = _choose(pool, rows, bad, settings)
+    chosen, asked, lost = _asked_by(chosen, everything, tables, ask or {})
+    left_out += lost
     if not chosen:
         why = f": {left_out[0].image_id} is {left_out[0].reason}" if left_out else "; all are distractors"
         raise SearchError(f"none of the queries can be used{why}")
@@ -149,7 +158,7 @@ def run_retrieval(
     queries = [rows[image_id] for image_id in chosen]
     exclusions = exclusions_of(queries, ids, hashes, distance=settings.distance)
     task = _Task(ids, labels, queries, [[one.row for one in some] for some in exclusions], settings)
-    methods = [task.run(name, table) for name, table in tables.items()]
+    methods = [task.run(name, table, asked.get(name)) for name, table in tables.items()]
     return RetrievalRun(
         settings=settings,
         records=records,
@@ -176,24 +185,25 @@ class _Task:
     excluded: Sequence[Sequence[int]]
     settings: RetrievalSettings
 
-    def run(self, name: str, table: TableView) -> Method:
+    def run(self, name: str, table: TableView, queries: TableView | None) -> Method:
         vectors = vectors_of(table, self.ids)
+        asked = vectors_of(queries or table, [self.ids[row] for row in self.queries])
         own = [[row] for row in self.queries]
         return Method(
             name,
             table.fingerprint,
             table.origin,
-            self._found(vectors, self.excluded),
-            self._found(vectors, own),
-            self._report(vectors, self.excluded),
-            self._report(vectors, own),
+            self._found(vectors, asked, self.excluded),
+            self._found(vectors, asked, own),
+            self._report(vectors, asked, self.excluded),
+            self._report(vectors, asked, own),
         )
 
-    def _found(self, vectors: Vectors, excluded: Sequence[Sequence[int]]) -> Matches:
+    def _found(self, vectors: Vectors, asked: Vectors, excluded: Sequence[Sequence[int]]) -> Matches:
         rows = [np.array(some, np.int64) for some in excluded]
-        return nearest_allowed(vectors[list(self.queries)], [vectors], self.settings.top_k, ids=self.ids, excluded=rows)
+        return nearest_allowed(asked, [vectors], self.settings.top_k, ids=self.ids, excluded=rows)
 
-    def _report(self, vectors: Vectors, excluded: Sequence[Sequence[int]]) -> RetrievalReport | None:
+    def _report(self, vectors: Vectors, asked: Vectors, excluded: Sequence[Sequence[int]]) -> RetrievalReport | None:
         # What has no label has one of its own, which nothing else has.
         labels: list[Hashable] = [(row,) if label is None else label for row, label in enumerate(self.labels)]
         common = Counter(labels)
@@ -203,7 +213,29 @@ class _Task:
         ]
         if not any(relevant):
             return None
-        return chosen_to_images(vectors, labels, self.queries, excluded, ids=self.ids, settings=self.settings.metrics)
+        metrics = self.settings.metrics
+        return chosen_to_images(vectors, labels, self.queries, excluded, asked=asked, ids=self.ids, settings=metrics)
+
+
+def _asked_by(
+    chosen: Sequence[str], records: Mapping[str, ImageRecord], tables: Mapping[str, TableView], ask: Mapping[str, Ask]
+) -> tuple[list[str], dict[str, TableView], list[LeftOut]]:
+    """The queries that all can embed, tables of those that are embedded otherwise, and the queries that are lost."""
+    asked: dict[str, TableView] = {}
+    lost: dict[str, LeftOut] = {}
+    for name, table in tables.items():
+        if not asks_otherwise(table):
+            continue
+        if name not in ask:
+            raise SearchError(f"queries to {name} are embedded otherwise than its rows; nothing is given to embed them")
+        asked[name] = ask[name]([records[image_id] for image_id in chosen])
+        told = {failure.record.image_id: failure.reason for failure in asked[name].failures()}
+        for image_id in chosen:
+            if image_id not in asked[name]:
+                lost.setdefault(
+                    image_id, LeftOut(image_id, f"no query to {name}: {told.get(image_id, 'not embedded')}")
+                )
+    return [image_id for image_id in chosen if image_id not in lost], asked, list(lost.values())
 
 
 def _unusable(records: Sequence[ImageRecord], tables: Mapping[str, TableView]) -> list[Unusable]:

@@ -90,19 +90,21 @@ def chosen_to_images(
     queries: Sequence[int],
     excluded: Sequence[Sequence[int]],
     *,
+    asked: Vectors | None = None,
     ids: Sequence[str] | None = None,
     settings: Settings = DEFAULT,
 ) -> RetrievalReport:
     """Some pictures, by their rows, as queries among (N, D) unit vectors; each with the rows that it must not find.
 
-    A row that is excluded is not relevant either. A query that may find itself does not name itself.
+    They are asked by their own vectors, or by those of `asked` (Q, D). A row that is excluded is not relevant either.
+    A query that may find itself does not name itself.
     """
     gallery, rows = _Gallery(vectors, labels, ids), np.asarray(queries, np.int64)
     wanted = [labels[row] for row in rows.tolist()]
     barred = [np.unique(np.asarray(one, np.int64)) for one in excluded]
     if len(barred) != len(rows):
         raise SearchError(f"there are {len(rows)} queries and {len(barred)} lists of excluded rows; give one for each")
-    return _evaluate(gallery, gallery.vectors[rows], wanted, barred, settings)
+    return _evaluate(gallery, gallery.vectors[rows] if asked is None else asked, wanted, barred, settings)
 
 
 def sentences_to_images(

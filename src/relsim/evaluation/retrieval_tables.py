@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from relsim.data.records import ImageRecord
-from relsim.encoders.base import AnyEncoder
+from relsim.encoders.base import AnyEncoder, query_side
 from relsim.encoders.stream import Outcome
 from relsim.errors import SourceError
 from relsim.evaluation.encoder_specs import EncoderSpec
@@ -52,7 +52,7 @@ def fill_tables(
     found: dict[str, Filled] = {}
     for spec in specs:
         encoder, origin = load(spec)
-        path = folder / f"{_UNFIT.sub('-', spec.label)[:60].strip('-.')}-{encoder.fingerprint.digest[:8]}"
+        path = _place(folder, spec.label, encoder)
         with VectorTable.open_or_create(path, encoder.fingerprint, encoder.dimension, origin=origin) as table:
             missing = sum(record.image_id not in table for record in records)
             with progress(spec.label, missing) as advance:
@@ -60,6 +60,28 @@ def fill_tables(
         found[spec.label] = Filled(table, summary)
         del encoder
     return found
+
+
+def fill_queries(
+    folder: Path,
+    name: str,
+    encoder: AnyEncoder,
+    records: Sequence[ImageRecord],
+    *,
+    workers: int | None = None,
+    progress: Progress,
+) -> VectorTable:
+    """A table of queries, embedded by the encoder's side for them (see `relsim.encoders.base.QueryEncoder`)."""
+    asking = query_side(encoder)
+    with VectorTable.open_or_create(_place(folder, name, asking), asking.fingerprint, asking.dimension) as table:
+        missing = sum(record.image_id not in table for record in records)
+        with progress(f"queries to {name}", missing) as advance:
+            fill_table(table, records, asking, workers=workers, on_outcome=advance)
+    return table
+
+
+def _place(folder: Path, name: str, encoder: AnyEncoder) -> Path:
+    return folder / f"{_UNFIT.sub('-', name)[:60].strip('-.')}-{encoder.fingerprint.digest[:8]}"
 
 
 def records_of_tables(tables: Iterable[TableView]) -> list[ImageRecord]:

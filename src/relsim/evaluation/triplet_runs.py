@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from relsim.data.records import Failure, ImageRecord
 from relsim.data.shard_address import is_shard_folder
-from relsim.encoders.base import AnyEncoder
+from relsim.encoders.base import AnyEncoder, query_side
 from relsim.encoders.stream import DEFAULT_BUDGET, Outcome, encode_records
 from relsim.errors import SourceError
 from relsim.evaluation.labels import labels_of, triplets_from_labels
@@ -97,15 +97,24 @@ def run_triplets(
 ) -> TripletRun:
     """Encode the pictures that the triplets name and score the triplets. Raises `SourceError` where none can be."""
     failures: list[Failure] = []
-    vectors: dict[str, NDArray[np.float32]] = {}
-    for outcome in encode_records(records_of(records, triplets), encoder, workers=workers, budget=budget):
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-        else:
-            vectors[outcome.record.image_id] = outcome.vector
-        if on_outcome is not None:
-            on_outcome(outcome)
-    return TripletRun(score_triplets(vectors, triplets), encoder.fingerprint, tuple(failures))
+
+    def encoded(some: Sequence[ImageRecord], by: AnyEncoder) -> dict[str, NDArray[np.float32]]:
+        vectors: dict[str, NDArray[np.float32]] = {}
+        for outcome in encode_records(some, by, workers=workers, budget=budget):
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                vectors[outcome.record.image_id] = outcome.vector
+            if on_outcome is not None:
+                on_outcome(outcome)
+        return vectors
+
+    vectors, asking = encoded(records_of(records, triplets), encoder), query_side(encoder)
+    anchors = None
+    if asking is not encoder:
+        named = {triplet.ids[0] for triplet in triplets}
+        anchors = encoded([record for record in records if record.image_id in named], asking)
+    return TripletRun(score_triplets(vectors, triplets, anchors), encoder.fingerprint, tuple(failures))
 
 
 def records_of(records: Sequence[ImageRecord], triplets: Sequence[Triplet]) -> list[ImageRecord]:

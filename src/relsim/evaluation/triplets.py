@@ -127,15 +127,25 @@ class TripletReport:
         return table
 
 
-def score_triplets(vectors: Mapping[str, NDArray[np.float32]], triplets: Sequence[Triplet]) -> TripletReport:
+def score_triplets(
+    vectors: Mapping[str, NDArray[np.float32]],
+    triplets: Sequence[Triplet],
+    anchors: Mapping[str, NDArray[np.float32]] | None = None,
+) -> TripletReport:
     """Accuracies of vectors (D,) of unit length by image id. Triplets that lack a vector are left out and counted.
 
-    Raises `SourceError` where none is left.
+    `anchors` are the vectors of anchors, where they are not those of `vectors`. Raises `SourceError` where no triplet
+    is left.
     """
-    usable = [triplet for triplet in triplets if all(image_id in vectors for image_id in triplet.ids)]
+    asked = vectors if anchors is None else anchors
+    usable = [
+        triplet
+        for triplet in triplets
+        if triplet.ids[0] in asked and all(image_id in vectors for image_id in triplet.ids[1:])
+    ]
     if not usable:
         raise SourceError(f"none of the {len(triplets):,} triplets has a vector for each of its three pictures")
-    points = triplet_points(vectors, usable)
+    points = triplet_points(vectors, usable, asked)
     grouped: dict[str, list[int]] = {}
     for number, triplet in enumerate(usable):
         grouped.setdefault(triplet.kind, []).append(number)
@@ -148,7 +158,11 @@ def score_triplets(vectors: Mapping[str, NDArray[np.float32]], triplets: Sequenc
     )
 
 
-def triplet_points(vectors: Mapping[str, NDArray[np.float32]], triplets: Sequence[Triplet]) -> NDArray[np.float64]:
+def triplet_points(
+    vectors: Mapping[str, NDArray[np.float32]],
+    triplets: Sequence[Triplet],
+    anchors: Mapping[str, NDArray[np.float32]] | None = None,
+) -> NDArray[np.float64]:
     """1, 1/2 or 0 for each triplet (n,), all of whose pictures must have a vector. Two encoders' points make pairs.
 
     Dot products are in float64 and depend on nothing but the two vectors, so equal vectors tie exactly.
@@ -157,7 +171,8 @@ def triplet_points(vectors: Mapping[str, NDArray[np.float32]], triplets: Sequenc
     for start in range(0, len(triplets), _SCORED_AT_ONCE):
         part = triplets[start : start + _SCORED_AT_ONCE]
         anchor, positive, negative = (
-            _stack(vectors, ids) for ids in zip(*(triplet.ids for triplet in part), strict=True)
+            _stack(vectors if place or anchors is None else anchors, ids)
+            for place, ids in enumerate(zip(*(triplet.ids for triplet in part), strict=True))
         )
         margin = exact_dots(anchor, positive) - exact_dots(anchor, negative)
         points[start : start + len(part)] = (np.sign(margin) + 1) / 2

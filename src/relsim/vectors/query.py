@@ -84,7 +84,7 @@ class Found:
 def search_table(table: TableView, query: Query, k: int = 10, load: LoadEncoder = encoder_of) -> Found:
     """The `k` images most similar to the query. Raises `SearchError`, `FingerprintMismatchError` or `ImageError`."""
     searcher = Searcher(table)
-    if query.kind is QueryKind.ID and _asks_otherwise(table):
+    if query.kind is QueryKind.ID and asks_otherwise(table):
         vector = _asked_vector(table, query.value, load)
         return Found(list(searcher.by_vectors(vector, k, exclude=[query.value])[0]))
     if query.kind is QueryKind.ID:
@@ -116,7 +116,7 @@ def search_two_axes(
     return Found(list(found[0]), notes)
 
 
-def _asks_otherwise(table: TableView) -> bool:
+def asks_otherwise(table: TableView) -> bool:
     """Whether queries to a table are embedded by another encoder than its rows (see `QueryEncoder`)."""
     return "queries" in table.fingerprint.to_dict()
 
