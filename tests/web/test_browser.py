@@ -1,55 +1,8 @@
 """The page in a real browser, against a real server: what a person does, and what comes of it."""
 
 import base64
-import shutil
 
 import pytest
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --force-prefers-reduced-motion"
-)
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def open_page(browser, server):
-    """`open_page("#/search", width=360)` opens a page; whatever it complains of fails the test."""
-    contexts, complaints = [], []
-
-    def opened(place="", *, width=1280, height=900, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)  # the models load while the first page is shown
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
-        page.on(
-            "request",
-            lambda asked: (
-                None if asked.url.startswith((server.address, "data:", "blob:")) else complaints.append(asked.url)
-            ),
-        )
-        page.goto(f"{server.address}/{place}")
-        return page
-
-    opened.complaints = complaints
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def results(page):
@@ -164,43 +117,13 @@ def test_nothing_is_wider_than_the_window(open_page, width, place):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_has_the_contrast_of_aa(open_page, library, scheme):
+def test_every_text_has_the_contrast_of_aa(open_page, faint, library, scheme):
     page = open_page(f"#/search?id={library.ids[0]}", scheme=scheme)
     results(page)
-    assert page.evaluate(CONTRASTS) == []
+    assert faint(page) == []
 
 
-def test_every_picture_has_a_text_and_every_control_a_name(open_page, library):
+def test_every_picture_has_a_text_and_every_control_a_name(open_page, nameless, library):
     page = open_page(f"#/search?id={library.ids[0]}")
     results(page)
-    assert page.eval_on_selector_all("img:not([alt])", "all => all.length") == 0
-    unnamed = page.evaluate(
-        """() => [...document.querySelectorAll("a, button, input")].filter((one) =>
-             !(one.textContent.trim() || one.getAttribute("aria-label") || one.labels?.length
-               || one.querySelector("img[alt]:not([alt=''])"))).map((one) => one.outerHTML)"""
-    )
-    assert unnamed == []
-
-
-CONTRASTS = """() => {
-  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-    .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const ground = (one) => {
-    for (let at = one; at; at = at.parentElement) {
-      const colour = parse(getComputedStyle(at).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0.99) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const faint = [];
-  for (const one of document.querySelectorAll("body *")) {
-    const text = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!text || one.closest("[hidden], .hidden, script, noscript, datalist") || !one.offsetParent) continue;
-    const [a, b] = [light(parse(getComputedStyle(one).color)), light(ground(one))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) faint.push(`${one.tagName} ${one.className} ${one.textContent.trim()} ${ratio.toFixed(2)}`);
-  }
-  return faint;
-}"""
+    assert nameless(page) == []
