@@ -80,7 +80,8 @@ def curate(
         Path | None,
         typer.Option(
             metavar="YAML",
-            help="Settings of that training, as relsim train captioner takes them. Default: as published.",
+            help="Settings of that training, its base model too, as relsim train captioner takes them. Default: as "
+            "published.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -163,12 +164,14 @@ def _training(
         "run.epochs": None,
         "data.manifests": [str(path) for path in groups],
         "data.image_folder": images and str(images),
-        "model.base": base_model,
+        "model.base": base_model if config is None else None,
     }
     return read_settings("caption", config, flags, [])
 
 
 def _report(done: Curated) -> None:
     for part, count in done.report["dataset"]["parts"].items():
-        emit(f"{done.dataset / part}.jsonl\t{count['captions']:,} captions of {count['images']:,} images")
+        emit(f"{done.dataset / part}.jsonl\tcaptions {count['captions']:,}, images {count['images']:,}")
+        if not count["captions"]:
+            note(f"{part}.jsonl is empty, as chance may have it with few images; another share or seed changes that")
     emit(str(done.out / "report.html"))

@@ -81,7 +81,7 @@ def make_captioner(folder: Path, config: TrainingConfig, watcher: Watcher | None
     chosen = "best" if outcome.best is not None else "last"
     more = {"steps": outcome.steps, "checkpoint": chosen, "metrics": outcome.metrics}
     images = sum(len(rows) for rows in _images_of(config))
-    return Counted([chosen], "images to learn from", images, images, {}, more)
+    return Counted([chosen], "images", images, images, {}, more)
 
 
 def make_captions(

@@ -78,7 +78,7 @@ def curate(
         empty = run.go(records, sources)
         report = report_of(run.stages, run.settings, {record.image_id: record.source for record in records})
         write_json(root / REPORT, report)
-        write_whole(root / PAGE, render(report, root).encode("utf-8", "backslashreplace"))
+        write_whole(root / PAGE, render(report).encode("utf-8", "backslashreplace"))
         if empty is not None:
             for name in NAMES[NAMES.index(empty.name) + 1 :]:
                 if name in NAMES[4:]:  # what is left of an earlier run is no result of this one

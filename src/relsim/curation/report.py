@@ -96,7 +96,7 @@ def _leaks(rejected: Sequence[ManifestRow]) -> list[dict[str, Any]]:
 
 
 def _words(row: ManifestRow) -> list[str]:
-    return list(dict.fromkeys(item["word"] for item in row.extra["findings"] if item["word"]))
+    return list(dict.fromkeys(item["word"] for item in row.extra.get("findings", ()) if item["word"]))
 
 
 def _dropped(*stages: Sequence[ManifestRow]) -> list[ManifestRow]:
@@ -126,6 +126,7 @@ def _samples(rows: Iterable[ManifestRow], sources: Mapping[str, str]) -> list[di
             "source": printable(sources[row.image_hash]),
             "caption": row.caption,
             "reason": row.extra.get("rejected"),
+            "words": _words(row),
         }
         for row in drawn
     ]

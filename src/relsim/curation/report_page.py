@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -17,8 +16,8 @@ from relsim.figures.pictures import small_picture
 _Document = Mapping[str, Any]
 
 
-def render(report: _Document, out: Path) -> str:
-    """The page of a report in the folder `out`."""
+def render(report: _Document) -> str:
+    """The page of a report."""
     sections = [
         ("funnel", "What is left after each stage", _funnel(report["funnel"])),
         ("captions", "The captions", _captions(report)),
@@ -33,7 +32,7 @@ def render(report: _Document, out: Path) -> str:
         tag("ol", *(tag("li", text("a", heading, href=f"#{name}")) for name, heading, _ in shown)),
         aria_label="Contents",
     )
-    header = tag("header", text("h1", "From images to anonymous captions"), _lead(report, out), links)
+    header = tag("header", text("h1", "From images to anonymous captions"), _lead(report), links)
     body = tag(
         "main",
         *(
@@ -45,18 +44,15 @@ def render(report: _Document, out: Path) -> str:
     return page("relsim: curation", header + body + footer, "report.css")
 
 
-def _lead(report: _Document, out: Path) -> str:
+def _lead(report: _Document) -> str:
     made, taken = report["dataset"], report["funnel"][0]["taken"]
     if made is None:
         last = report["funnel"][-1]
         return text("p", f"Nothing is left of {taken:,} images after {last['stage']}.", class_="lead wrong")
     parts = "; ".join(
-        f"{part} has {count['captions']:,} captions of {count['images']:,} images"
-        for part, count in made["parts"].items()
+        f"{part}: captions {count['captions']:,}, images {count['images']:,}" for part, count in made["parts"].items()
     )
-    return text("p", f"Of {taken:,} images: {parts}.", class_="lead") + tag(
-        "p", "In ", text("code", printable(str(out))), ".", class_="note"
-    )
+    return text("p", f"Of {taken:,} images. {parts}.", class_="lead")
 
 
 def _funnel(rows: Sequence[_Document]) -> str:
@@ -152,7 +148,9 @@ def _samples(rows: Sequence[_Document]) -> str:
             else embedded(Image.fromarray(pixels), name)
         )
         lines = [text("span", printable(row["caption"]))] if row["caption"] else []
-        lines += [text("span", printable(row["reason"]), class_="wrong")] if row["reason"] else []
+        if row["reason"]:
+            why = ": ".join([row["reason"], *([", ".join(row["words"])] if row["words"] else [])])
+            lines.append(text("span", printable(why), class_="wrong"))
         figures.append(figure(picture, *lines, text("code", name, class_="note")))
     return tag("div", *figures, class_="row five") if figures else ""
 

@@ -104,6 +104,8 @@ class Stage:
 
     def __str__(self) -> str:
         found = self.content
+        if "steps" in found:
+            return f"{self.name}: {found['steps']:,} steps on {found['taken']:,} {found['unit']}"
         reasons = ", ".join(f"{count:,} {printable(reason)}" for reason, count in found["rejected"].items())
         return f"{self.name}: {found['kept']:,} of {found['taken']:,} {found['unit']} kept" + (
             f" ({reasons})" if reasons else ""
@@ -199,7 +201,7 @@ def _stale(plan: Plan, earlier: Mapping[str, Any], folder: Path | None = None) -
     if changed:
         return ", ".join(f"{name} was {_shown(there)}, is {_shown(here)}" for name, (there, here) in changed.items())
     if earlier["inputs"] != dict(plan.inputs):
-        return "it is made of other images now"
+        return "what it is made of has changed"
     if folder is not None and any(_digest(folder / name) != digest for name, digest in earlier["results"].items()):
         return "its results were changed"
     return None
