@@ -13,9 +13,13 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, final
 
 TEMPORARY_PREFIX = ".tmp-"
+_PIECE = 65_536
 
 
 class FileInUseError(OSError):
@@ -85,3 +89,69 @@ def exclusive_lock(path: Path, *, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@final
+class LineFile:
+    """The only writer of a file of lines that grows, as a context; a missing file is made.
+
+    Whole lines are added and flushed, so that a kill or a power cut leaves those of finished calls and at most a torn
+    one, which `mend` takes away. Raises `FileInUseError` where somebody else writes it, and errors of the system.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held = contextlib.ExitStack()
+        self._file: FileIO | None = None
+        self._end = 0
+
+    def __enter__(self) -> LineFile:
+        with contextlib.ExitStack() as held:
+            held.enter_context(exclusive_lock(self.path))
+            self._file = held.enter_context(self.path.open("ab", buffering=0))
+            self._end = self.path.stat().st_size
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file = None
+        self._held.close()
+
+    def mend(self) -> int:
+        """Take away what follows the last whole line; how many bytes that was."""
+        with self.path.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            self._end = _end_of_lines(file, size)
+            if self._end < size:
+                file.truncate(self._end)
+        return size - self._end
+
+    def append(self, lines: bytes) -> None:
+        """Add lines, all of them or none, and block until they are on the disk."""
+        if self._file is None:
+            raise ValueError(f"{self.path} is not open; use it as a context")
+        view = memoryview(lines)
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+            os.fsync(self._file.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):  # else the next writer takes away what is not whole
+                self._file.truncate(self._end)
+            raise
+        self._end += len(lines)
+
+
+def _end_of_lines(file: BinaryIO, size: int) -> int:
+    """Where the last whole line of a file ends."""
+    end = size
+    while end:
+        start = max(0, end - _PIECE)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

@@ -13,22 +13,19 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Iterable
-from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, final
+from typing import final
 
 from relsim.data.identity import printable
 from relsim.data.manifest import ManifestRow, read_manifest, row_line
 from relsim.data.records import ImageRecord
 from relsim.errors import SourceError
-from relsim.files import FileInUseError, exclusive_lock, flush, temporary_beside
+from relsim.files import FileInUseError, LineFile, flush, temporary_beside
 from relsim.fingerprint import Fingerprint
 
 SCHEMA = "relsim.rows/1"
-_PIECE = 65_536
 _log = logging.getLogger(__name__)
 
 
@@ -48,28 +45,27 @@ class RowsFile:
         self.rows: list[ManifestRow] = []
         self._kind, self._made_by, self._remedy = kind, made_by, remedy
         self._held = contextlib.ExitStack()
-        self._file: FileIO | None = None
-        self._end = 0
+        self._lines: LineFile | None = None
 
     def __enter__(self) -> RowsFile:
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(exclusive_lock(self.path))
-                self._begin()
-                self._file = held.enter_context(self.path.open("ab", buffering=0))
+                lines = held.enter_context(LineFile(self.path))
+                self._begin(lines)
             except FileInUseError as error:
                 raise SourceError(
                     f"{self._shown} is being written by another process; wait until it has ended, or stop it"
                 ) from error
             except OSError as error:
                 raise self._not_written(error) from error
+            self._lines = lines
             self._held = held.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file = None
+        self._lines = None
         self._held.close()
 
     def append(self, rows: Iterable[ManifestRow]) -> None:
@@ -77,22 +73,14 @@ class RowsFile:
 
         Raises `SourceError` for a row that no manifest may hold and for a disk that takes no more.
         """
-        if self._file is None:
+        if self._lines is None:
             raise ValueError(f"{self._shown} is not open; use it as a context")
         added = list(rows)
         data = b"".join(row_line(row, number) for number, row in enumerate(added, start=len(self.rows) + 1))
         try:
-            view = memoryview(data)
-            while view:
-                view = view[self._file.write(view) :]
-            os.fsync(self._file.fileno())
-        except BaseException as error:
-            with contextlib.suppress(OSError):  # else the next writer takes away what is not whole
-                self._file.truncate(self._end)
-            if isinstance(error, OSError):
-                raise self._not_written(error) from error
-            raise
-        self._end += len(data)
+            self._lines.append(data)
+        except OSError as error:
+            raise self._not_written(error) from error
         self.rows += added
 
     @property
@@ -104,15 +92,15 @@ class RowsFile:
     def _shown(self) -> str:
         return printable(str(self.path))
 
-    def _begin(self) -> None:
+    def _begin(self, lines: LineFile) -> None:
         """Check the head or write it, mend the end of the file and read its rows."""
         self.rows = []
         if self.path.stat().st_size:
             self._check()
-            self._end = self._mended()
+            if dropped := lines.mend():
+                _log.warning("dropped the last %d bytes of %s: no whole line", dropped, self.path)
             self.rows = read_manifest(self.path)
             return
-        self._end = 0
         text = json.dumps({"schema": SCHEMA, "kind": self._kind, "made_by": self._made_by.to_dict()}, indent=2)
         with temporary_beside(self.head) as temporary:
             temporary.write_text(f"{text}\n", encoding="utf-8")
@@ -128,16 +116,6 @@ class RowsFile:
         if differences:
             facts = "; ".join(f"{name}: {there!r} there, {here!r} here" for name, (there, here) in differences.items())
             raise SourceError(f"{self._shown} was begun with other settings ({facts}). {self._remedy}")
-
-    def _mended(self) -> int:
-        """Length of the file without what follows its last whole line, which is taken away."""
-        with self.path.open("r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            whole = _end_of_lines(file, size)
-            if whole < size:
-                _log.warning("dropped the last %d bytes of %s: no whole line", size - whole, self.path)
-                file.truncate(whole)
-        return whole
 
     def _not_written(self, error: OSError) -> SourceError:
         return SourceError(f"{self._shown} cannot be written: {(error.strerror or str(error)).lower()}")
@@ -171,16 +149,3 @@ def check_source(row: ManifestRow, record: ImageRecord, path: Path) -> None:
             f"{printable(str(path))} has a row {record.image_id} of {row.extra['source']}, which is not "
             f"{printable(record.source)}; write to another file"
         )
-
-
-def _end_of_lines(file: BinaryIO, size: int) -> int:
-    """Where the last whole line of a file ends."""
-    end = size
-    while end:
-        start = max(0, end - _PIECE)
-        file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0
