@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from html.parser import HTMLParser
 from itertools import product
@@ -71,7 +73,7 @@ def seeds(tmp_path_factory):
         groups.append({"anonymous_caption": scene.captions[0], "index_group": index})
     (folder / "seed_group.json").write_text(json.dumps(groups))
     settings = {
-        "run": {"steps": STEPS, "save_every": STEPS, "precision": "fp32", "threads": 1},
+        "run": {"steps": STEPS, "save_every": STEPS // 2, "precision": "fp32", "threads": 1},
         "model": {
             "base": "relsim-mini-base",
             "recipe": "crop120",
@@ -287,6 +289,35 @@ def test_again_everything_is_passed_over(verb, chain):
     assert all(line.endswith("; done before") for line in lines)
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.glob("*/*") if path.is_file()} == before
     assert result.stdout.splitlines()[-1] == str(out / "report.html")
+
+
+KILLED = """
+import os, signal, sys
+from relsim.training import saver
+real, last = saver.save_state, int(sys.argv.pop(1))
+def save_state(folder, state):
+    if state.step == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(folder, state)
+saver.save_state = save_state
+from relsim.cli.main import main
+main()
+"""
+
+
+def test_a_run_that_was_killed_in_training_goes_on_to_the_same_data_set(verb, chain, environment):
+    """Killed while the last state was to be written: half of the steps are done again."""
+    words, out, _ = chain
+    other = out.with_name("killed")
+    again = [str(other if word == out else word) for word in words[:-1]]
+    command = [sys.executable, "-c", KILLED, str(STEPS), *again]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == -9, done.stderr
+    assert [path.name for path in (other / "3-captioner").glob("state-*")] == [f"state-{STEPS // 2:08}.safetensors"]
+    resumed = verb(*again)
+    assert "3-captioner: goes on" in resumed.stderr
+    for name in ("4-captions/captions.jsonl", "6-dataset/train.jsonl", "report.json"):
+        assert (other / name).read_bytes() == (out / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["relsim.curate/1", "relsim.curate_stage/1"])
