@@ -12,9 +12,10 @@ from relsim.cli import options
 from relsim.cli.output import emit, image_progress, note
 
 if TYPE_CHECKING:
+    from relsim.web.extras import Extras
     from relsim.web.library import Library
 
-_SERVER = "Server"
+_SERVER, _VIEWS = "Server", "More views"
 _MIB = 2**20
 
 
@@ -30,6 +31,23 @@ def serve(
         Path | None, typer.Option(metavar="TABLE", help="A second table of the same images: the axis of looks.")
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="What the page calls the collection.")] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="A list of images (seed groups, a manifest) or a folder of shards or images, to look through and to "
+            "correct captions; again for more.",
+            rich_help_panel=_VIEWS,
+        ),
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A study that `relsim study new` made, for people to answer.",
+            rich_help_panel=_VIEWS,
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where to listen.", rich_help_panel=_SERVER)
     ] = "127.0.0.1",
@@ -90,10 +108,22 @@ def serve(
         library = _drawn() if table is None else _opened(table, attributes, name)
         given = options.model_options(checkpoint, base_model, device, dtype, None)
         models = Models(library, given)
-        app = create_app(library, models, settings)
+        app = create_app(library, models, settings, _extras(data or [], study))
         emit(f"{library.name}: {len(library):,} images at {address(settings, listening)}")
         note("Ctrl-C stops it")
         run(app, listening, log_requests=log_requests)
+
+
+def _extras(data: list[Path], study: Path | None) -> Extras:
+    from relsim.cli.data import progress, report_bad_lines
+    from relsim.web.datasets import open_datasets
+    from relsim.web.extras import Extras
+    from relsim.web.sitting import Sitting
+
+    return Extras(
+        data=open_datasets(data, progress=progress(quiet=False), reporter=report_bad_lines),
+        study=None if study is None else Sitting.open(study),
+    )
 
 
 def _opened(table: Path, attributes: Path | None, name: str | None) -> Library:

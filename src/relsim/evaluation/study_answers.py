@@ -117,6 +117,10 @@ class StudyAnswers:
 
         Among equals, each person has an order of their own, so that people who come together see different ones.
         """
+        return next(iter(self.questions_left(person)), None)
+
+    def questions_left(self, person: str) -> list[Question]:
+        """All questions that this person may answer, in the order in which they would be asked now."""
         with self._open() as connection:
             counts = Counter(dict(connection.execute("SELECT question_id, COUNT(*) FROM answers GROUP BY question_id")))
             rows = connection.execute("SELECT question_id FROM answers WHERE person = ?", (person,))
@@ -126,9 +130,13 @@ class StudyAnswers:
             for question in self.study.questions
             if question.question_id not in done and counts[question.question_id] < self.study.answers_wanted
         ]
-        return min(
-            left, key=lambda question: (counts[question.question_id], self._turn(person, question)), default=None
-        )
+        return sorted(left, key=lambda question: (counts[question.question_id], self._turn(person, question)))
+
+    def answered(self, person: str) -> int:
+        """How many questions this person has answered."""
+        with self._open() as connection:
+            row = connection.execute("SELECT COUNT(*) FROM answers WHERE person = ?", (person,)).fetchone()
+        return int(row[0])
 
     def answers(self) -> list[Answer]:
         """All answers, by question in the study's order, and within one in the order of time."""

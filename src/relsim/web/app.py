@@ -13,8 +13,9 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 
 from relsim._version import __version__
-from relsim.web import images_api, search_api
+from relsim.web import data_api, images_api, map_api, search_api, space_api, study_api
 from relsim.web.batching import BusyError
+from relsim.web.extras import Extras
 from relsim.web.guard import Guard
 from relsim.web.library import Library
 from relsim.web.metrics import Watch
@@ -26,10 +27,15 @@ STATIC = Path(str(files("relsim.web").joinpath("static")))
 _COME_BACK = "1"  # seconds
 
 
-def create_app(library: Library, models: Models | None = None, settings: ServerSettings | None = None) -> FastAPI:
-    """The page and the API of a library, as an ASGI application."""
+def create_app(
+    library: Library,
+    models: Models | None = None,
+    settings: ServerSettings | None = None,
+    extras: Extras | None = None,
+) -> FastAPI:
+    """The page and the API of a library, and of what is offered beside it, as an ASGI application."""
     given = settings or ServerSettings()
-    state = State(library, models or Models(library), given)
+    state = State(library, models or Models(library), given, extras)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -48,8 +54,8 @@ def create_app(library: Library, models: Models | None = None, settings: ServerS
     )
     app.state.relsim = state
     app.add_exception_handler(BusyError, _busy)
-    for router in (search_api.router, images_api.router):
-        app.include_router(router)
+    for part in (search_api, images_api, space_api, map_api, data_api, study_api):
+        app.include_router(part.router)
 
     @app.get("/healthz", include_in_schema=False)
     async def healthy() -> PlainTextResponse:

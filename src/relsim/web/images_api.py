@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BaseModel
 
 from relsim._version import __version__
+from relsim.data.records import ImageRecord
 from relsim.errors import ImageError
 from relsim.web.search_api import LONGEST_SENTENCE, MOST_RESULTS, ImageId, UploadToken, known, told
 from relsim.web.state import State
@@ -19,6 +20,9 @@ router = APIRouter(prefix="/api", tags=["images"])
 
 MOST_LISTED = 1_000
 _KEPT_FOR = "private, max-age=86400"
+THUMBNAIL: dict[str, Any] = {"response_class": Response, "responses": {200: {"content": {MEDIA_TYPE: {}}}}}
+"""How a route that answers with a thumbnail is described."""
+Side = Annotated[int, Query(description=f"Longest side in pixels: one of {SIDES}.")]
 
 
 class Axis(BaseModel):
@@ -46,13 +50,14 @@ class Limits(BaseModel):
 
 
 class Collection(BaseModel):
-    """What is served. `sentences` tells whether sentences can be searched for."""
+    """What is served. `sentences` tells whether sentences can be searched for, `offers` what there is beside it."""
 
     name: str
     version: str
     images: int
     captions: int
     sentences: bool
+    offers: list[str]
     axes: Axes
     limits: Limits
 
@@ -80,6 +85,7 @@ async def collection(request: Request) -> Collection:
     return Collection(
         version=__version__,
         sentences=state.models.reads_sentences,
+        offers=state.extras.offered,
         limits=Limits(
             upload_bytes=given.max_upload_bytes,
             upload_pixels=given.max_upload_pixels,
@@ -103,17 +109,16 @@ async def images(
     return Page(total=len(library), start=start, images=listed)
 
 
-@router.get("/thumbnail", response_class=Response, responses={200: {"content": {MEDIA_TYPE: {}}}})
+@router.get("/thumbnail", **THUMBNAIL)
 async def thumbnail(
     request: Request,
     image_id: ImageId = None,
     upload: UploadToken = None,
-    side: Annotated[int, Query(description=f"Longest side in pixels: one of {SIDES}.")] = 192,
+    side: Side = 192,
 ) -> Response:
     """A small picture of an image of the collection, or of a received one, as WebP."""
     state: State = request.app.state.relsim
-    if side not in SIDES:
-        raise HTTPException(422, f"thumbnails come with sides of {', '.join(map(str, SIDES))} pixels")
+    _check_side(side)
     if upload is not None:
         kept = state.uploads.get(upload)
         if kept is None:
@@ -121,12 +126,23 @@ async def thumbnail(
         return _picture(request, kept.thumbnail)
     if image_id is None:
         raise HTTPException(422, "name an image by id or upload")
-    record = state.library.records[known(state, image_id)]
+    return await thumbnail_of(request, state.library.records[known(state, image_id)], side)
+
+
+async def thumbnail_of(request: Request, record: ImageRecord, side: int) -> Response:
+    """The answer with a small picture of a record's image. Raises `HTTPException`."""
+    state: State = request.app.state.relsim
+    _check_side(side)
     try:
         data = await asyncio.get_running_loop().run_in_executor(state.threads, state.thumbnails.of, record, side)
     except ImageError as error:
         raise HTTPException(404, f"the picture cannot be shown: {told(error)}") from error
     return _picture(request, data)
+
+
+def _check_side(side: int) -> None:
+    if side not in SIDES:
+        raise HTTPException(422, f"thumbnails come with sides of {', '.join(map(str, SIDES))} pixels")
 
 
 def _picture(request: Request, data: bytes) -> Response:

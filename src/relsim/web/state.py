@@ -14,6 +14,7 @@ from PIL import Image
 from relsim.encoders.base import Vectors
 from relsim.errors import RelsimError
 from relsim.web.batching import Answer, Asked, Batcher, BusyError
+from relsim.web.extras import Extras
 from relsim.web.library import Library, Neighbour, Question
 from relsim.web.metrics import Metrics
 from relsim.web.models import Models, PictureVectors
@@ -29,8 +30,11 @@ _THUMBNAIL_THREADS = 2
 class State:
     """Everything behind the routes. A context: its threads and processes end with it."""
 
-    def __init__(self, library: Library, models: Models, settings: ServerSettings) -> None:
+    def __init__(
+        self, library: Library, models: Models, settings: ServerSettings, extras: Extras | None = None
+    ) -> None:
         self.library, self.models, self.settings = library, models, settings
+        self.extras = extras or Extras()
         self.about = library.about()
         self.metrics = Metrics()
         self.metrics.images.set(len(library))
@@ -57,6 +61,7 @@ class State:
                 await self._warming
         await self._stack.aclose()
         self.threads.shutdown(cancel_futures=True)
+        self.extras.close()
 
     def count_waiting(self) -> None:
         """Bring the counters of the queues up to date."""

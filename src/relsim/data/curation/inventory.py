@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -260,7 +260,16 @@ def _measured_list(
     """The rows of a list, each with its image from the folder."""
     rows = read_list(path, on_bad_line=on_bad_line)
     folder = Path(image_folder)
-    images = list_images([folder])
+    records = [
+        ImageRecord(row.image_hash, source or str(folder / f"{row.image_hash}.png"), row.to_dict())
+        for row, source in zip(rows, sources_in(folder, rows), strict=True)
+    ]
+    return list(_measured(records, limits, workers, progress))
+
+
+def sources_in(folder: Path, rows: Sequence[ManifestRow], *, recursive: bool = True) -> list[str | None]:
+    """Where the image of each row of a list lies in a folder, None where it has none. Raises SourceError."""
+    images = list_images([folder], recursive=recursive)
     if is_shard_folder(folder):
         by_stem, by_path = {record.image_id: record.source for record in images}, {}
     else:
@@ -270,12 +279,8 @@ def _measured_list(
         direct.sort(key=lambda file: IMAGE_SUFFIXES.index(file.suffix.lower()), reverse=True)
         by_stem = {file.stem: str(file) for file in direct}
         by_path = {file.relative_to(folder.absolute()).with_suffix("").as_posix(): str(file) for file in files}
-    records = []
-    for row in rows:
-        grouped = str(row.extra.get("file", "")).rpartition(".")[0]  # a seed group's image
-        source = by_path.get(grouped) or by_stem.get(row.image_hash) or str(folder / f"{row.image_hash}.png")
-        records.append(ImageRecord(row.image_hash, source, row.to_dict()))
-    return list(_measured(records, limits, workers, progress))
+    grouped = [str(row.extra.get("file", "")).rpartition(".")[0] for row in rows]  # a seed group's image
+    return [by_path.get(name) or by_stem.get(row.image_hash) for name, row in zip(grouped, rows, strict=True)]
 
 
 def _measured(

@@ -4,7 +4,22 @@ import { get, Refused } from "./api.js";
 import { count, h } from "./dom.js";
 import { SearchView } from "./search.js";
 
-const VIEWS = [{ name: "search", title: "Search", load: async () => SearchView }];
+/**
+ * Every view: `load` gives its class, `needs` tells whether the server offers it, `within` names the view in whose
+ * place of the bar it stands.
+ */
+const VIEWS = [
+  { name: "search", title: "Search", load: async () => SearchView },
+  { name: "data", title: "Data", needs: offers("data"), load: async () => (await import("./data.js")).DataView },
+  { name: "study", title: "Study", needs: offers("study"), load: async () => (await import("./study.js")).StudyView },
+  {
+    name: "study/results",
+    title: "Results of the study",
+    within: "study",
+    needs: offers("study"),
+    load: async () => (await import("./study-results.js")).StudyResultsView,
+  },
+];
 
 const main = document.getElementById("view");
 let collection = null;
@@ -12,15 +27,22 @@ let view = null;
 let shown = null;
 let turn = 0;
 
+function offers(name) {
+  return (told) => told.offers.includes(name);
+}
+
 /** Name of the view and its values: `#/search?id=a` gives ["search", {id: "a"}]. */
 function place() {
   const [path, values] = location.hash.replace(/^#\/?/, "").split("?");
   return [path || "search", Object.fromEntries(new URLSearchParams(values || ""))];
 }
 
+/** The views that this server has something for. */
+const offered = () => VIEWS.filter((one) => !one.needs || one.needs(collection));
+
 async function show() {
   const [name, values] = place();
-  const entry = VIEWS.find((one) => one.name === name) || VIEWS[0];
+  const entry = offered().find((one) => one.name === name) || VIEWS[0];
   if (view?.update && shown === entry.name) {
     view.update(values);
     return;
@@ -33,7 +55,7 @@ async function show() {
   shown = entry.name;
   document.title = `${entry.title} \u00b7 relsim`;
   for (const link of document.querySelectorAll("nav a")) {
-    if (link.dataset.view === entry.name) link.setAttribute("aria-current", "page");
+    if (link.dataset.view === (entry.within || entry.name)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
   view.start(values);
@@ -48,9 +70,9 @@ async function begin() {
     return;
   }
   document.querySelector(".collection").textContent = `${collection.name}, ${count(collection.images)} images`;
-  const links = VIEWS.filter((one) => !one.needs || one.needs(collection)).map((one) =>
-    h("a", { href: `#/${one.name}`, "data-view": one.name }, one.title),
-  );
+  const links = offered()
+    .filter((one) => !one.within)
+    .map((one) => h("a", { href: `#/${one.name}`, "data-view": one.name }, one.title));
   if (links.length > 1) document.querySelector("nav").replaceChildren(...links);
   addEventListener("hashchange", show);
   show();

@@ -1,0 +1,331 @@
+"""Lists of images: rows by filter, what the linter finds in captions, corrections by people, the corrected list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from relsim.captions.anonymity import Verdict, check
+from relsim.data.curation.corrections import LONGEST_CAPTION, LONGEST_NAME, InUseError, OutOfDateError
+from relsim.data.identity import printable
+from relsim.data.manifest import row_line
+from relsim.data.records import ImageRecord
+from relsim.errors import SourceError
+from relsim.web.datasets import Dataset, Filter
+from relsim.web.images_api import THUMBNAIL, Side, thumbnail_of
+from relsim.web.state import State
+
+router = APIRouter(prefix="/api/data", tags=["data"])
+
+MOST_ROWS = 500
+_LARGEST = 2**31
+_UNUSABLE, _STALE, _IN_USE, _NOT_STORED = 422, 409, 423, 507
+_Result = TypeVar("_Result")
+
+
+class Listed(BaseModel):
+    """A list of images, by its name."""
+
+    name: str
+    rows: int
+    kind: str
+
+
+class Summary(BaseModel):
+    """What a list holds. `named` are captions that are not anonymous; `longest` counts words; `people` corrected it."""
+
+    name: str
+    rows: int
+    pictures: int
+    captions: int
+    named: int
+    corrected: int
+    groups: int
+    largest_group: int
+    longest: int
+    statuses: dict[str, int]
+    findings: dict[str, int]
+    people: list[str]
+
+
+class Found(BaseModel):
+    """What makes a caption not anonymous: its place in signs of Unicode, its kind, and the word."""
+
+    start: int
+    end: int
+    kind: str
+    word: str
+
+
+class Row(BaseModel):
+    """One row. `listed` is its caption before corrections, `link` a web address that may be opened."""
+
+    row: int
+    id: str
+    caption: str | None
+    listed: str | None
+    anonymous: bool | None
+    findings: list[Found]
+    link: str | None
+    group: str | None
+    group_size: int | None
+    status: str
+    reason: str | None
+    width: int | None
+    height: int | None
+    picture: bool
+    changes: int
+
+
+class Wanted(BaseModel, extra="forbid"):
+    """Which rows are asked for: those that pass every filter that is given, from the `start`-th on."""
+
+    start: int = Field(0, ge=0, le=_LARGEST)
+    count: int = Field(100, ge=1, le=MOST_ROWS)
+    text: str | None = Field(None, max_length=500, description="Words that the caption holds, whatever the case.")
+    status: str | None = Field(None, max_length=40, description="Of the image; listed: nobody has tried to get it.")
+    anonymous: bool | None = Field(None, description="What the linter says of the caption.")
+    finding: str | None = Field(None, max_length=40, description="A kind of finding of the linter.")
+    captioned: bool | None = Field(None, description="Whether there is a caption.")
+    corrected: bool | None = Field(None, description="Whether somebody has corrected the caption.")
+    group: str | None = Field(None, max_length=4_096, description="A group by its number or name.")
+    smallest: int | None = Field(None, ge=0, le=_LARGEST, description="Rows that the group has at least.")
+    largest: int | None = Field(None, ge=0, le=_LARGEST, description="Rows that the group has at most.")
+    shortest: int | None = Field(None, ge=0, le=_LARGEST, description="Words that the caption has at least.")
+    longest: int | None = Field(None, ge=0, le=_LARGEST, description="Words that the caption has at most.")
+
+
+class Rows(BaseModel):
+    """A part of the rows that pass, in the order of the list, and how many pass in all."""
+
+    total: int
+    start: int
+    rows: list[Row]
+
+
+class Checked(BaseModel):
+    """What the linter says of a caption."""
+
+    anonymous: bool
+    findings: list[Found]
+
+
+class Changed(BaseModel):
+    """One change of a caption: what was there, what took its place, who did it and when."""
+
+    old: str | None
+    new: str | None
+    who: str
+    when: str
+    undo: bool
+
+
+class Correction(BaseModel):
+    """A caption to put in the place of the one that was seen, `was`, in the name of a person."""
+
+    row: int = Field(ge=0)
+    caption: str = Field(max_length=LONGEST_CAPTION)
+    was: str | None
+    who: str = Field(min_length=1, max_length=LONGEST_NAME)
+
+
+class TakeBack(BaseModel):
+    """A row whose last change is taken back, in the name of a person."""
+
+    row: int = Field(ge=0)
+    who: str = Field(min_length=1, max_length=LONGEST_NAME)
+
+
+Number = Annotated[int, Query(ge=0, le=_LARGEST)]
+Caption = Annotated[str, Query(max_length=LONGEST_CAPTION, description="A caption.")]
+
+
+@router.get("")
+async def lists(request: Request) -> list[Listed]:
+    """The lists that are shown here."""
+    found = _state(request).extras.data
+    return [Listed(name=name, rows=len(data), kind=data.inventory.kind) for name, data in found.items()]
+
+
+@router.get("/lint")
+async def lint(caption: Caption) -> Checked:
+    """Whether a caption is anonymous, and what speaks against it."""
+    verdict = check(caption)
+    return Checked(anonymous=verdict.ok, findings=_findings(verdict))
+
+
+@router.get("/{name}")
+async def summary(request: Request, name: str) -> Summary:
+    """What a list holds, and by what its rows can be filtered."""
+    data = _named(request, name)
+    facets = await _worked(data.facets)
+    values = {field: getattr(facets, field) for field in Summary.model_fields if field != "name"}
+    return Summary(name=name, **values)
+
+
+@router.get("/{name}/rows")
+async def rows(request: Request, name: str, asked: Annotated[Wanted, Query()]) -> Rows:
+    """Rows that pass all filters."""
+    data = _named(request, name)
+    wanted = Filter(
+        **asked.model_dump(include={"text", "status", "anonymous", "finding", "captioned", "corrected", "group"}),
+        group_sizes=(asked.smallest, asked.largest),
+        lengths=(asked.shortest, asked.longest),
+    )
+
+    def work() -> Rows:
+        found = data.find(wanted)
+        shown = [_row(request, data, row) for row in found[asked.start : asked.start + asked.count]]
+        return Rows(total=len(found), start=asked.start, rows=shown)
+
+    return await _worked(work)
+
+
+@router.get("/{name}/picture", **THUMBNAIL)
+async def picture(request: Request, name: str, row: Number, side: Side = 192) -> Response:
+    """A small picture of a row's image, as WebP."""
+    data = _named(request, name)
+    record = _picture(request, data, _numbered(data, row))
+    if record is None:
+        raise HTTPException(404, "this row has no picture here")
+    return await thumbnail_of(request, record, side)
+
+
+@router.get("/{name}/changes")
+async def changes(request: Request, name: str, row: Number) -> list[Changed]:
+    """All changes of a row's caption, the first one first."""
+    data = _named(request, name)
+    number = _numbered(data, row)
+
+    def work() -> list[Changed]:
+        data.corrections.refresh()
+        return [
+            Changed(old=change.old, new=change.new, who=change.who, when=change.when, undo=change.undo)
+            for change in data.corrections.history(number)
+        ]
+
+    return await _worked(work)
+
+
+@router.post("/{name}/changes", status_code=201)
+async def correct(request: Request, name: str, change: Correction) -> Row:
+    """Correct a caption; the answer comes when it is on the disk. 409: somebody else was first; 423: another server."""
+    data = _named(request, name)
+    number = _numbered(data, change.row)
+
+    def work() -> Row:
+        data.corrections.change(number, change.caption, was=change.was, who=change.who, now=_now())
+        return _row(request, data, number)
+
+    return await _worked(work)
+
+
+@router.post("/{name}/undo", status_code=201)
+async def undo(request: Request, name: str, change: TakeBack) -> Row:
+    """Take back the last change of a caption that stands, as far as what the list says."""
+    data = _named(request, name)
+    number = _numbered(data, change.row)
+
+    def work() -> Row:
+        data.corrections.undo(number, who=change.who, now=_now())
+        return _row(request, data, number)
+
+    return await _worked(work)
+
+
+@router.get(
+    "/{name}/corrected.jsonl",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/x-ndjson": {}}}},
+)
+async def corrected(request: Request, name: str) -> Response:
+    """The whole list as a manifest, with the captions as they stand now."""
+    data = _named(request, name)
+    await _worked(data.corrections.refresh)
+    headers = {"content-disposition": f'attachment; filename="{data.name.encode("ascii", "replace").decode()}.jsonl"'}
+    return StreamingResponse(_lines(data), media_type="application/x-ndjson", headers=headers)
+
+
+def _lines(data: Dataset) -> Iterator[bytes]:
+    return (row_line(row, number) for number, row in enumerate(data.corrections.corrected(), start=1))
+
+
+async def _worked(work: Callable[[], _Result]) -> _Result:
+    """The result of work in a thread, its errors as answers."""
+    try:
+        return await asyncio.to_thread(work)
+    except OutOfDateError as error:
+        raise HTTPException(_STALE, str(error)) from error
+    except InUseError as error:
+        raise HTTPException(_IN_USE, str(error)) from error
+    except SourceError as error:
+        full = isinstance(error.__cause__, OSError)
+        raise HTTPException(_NOT_STORED if full else _UNUSABLE, str(error)) from error
+
+
+def _state(request: Request) -> State:
+    state: State = request.app.state.relsim
+    return state
+
+
+def _named(request: Request, name: str) -> Dataset:
+    found = _state(request).extras.data.get(name)
+    if found is None:
+        raise HTTPException(404, "no list of that name is shown here; start the server with --data")
+    return found
+
+
+def _numbered(data: Dataset, row: int) -> int:
+    if row >= len(data):
+        raise HTTPException(404, f"this list has {len(data):,} rows, counted from 0")
+    return row
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _picture(request: Request, data: Dataset, row: int) -> ImageRecord | None:
+    """The picture of a row: its own, or that of the collection which has its id."""
+    return data.record(row) or _state(request).library.records.get(data.items[row].image_id)
+
+
+def _findings(verdict: Verdict | None) -> list[Found]:
+    found = () if verdict is None else verdict.findings
+    return [Found(start=item.start, end=item.end, kind=item.kind, word=item.word) for item in found]
+
+
+def _row(request: Request, data: Dataset, row: int) -> Row:
+    item, verdict = data.items[row], data.verdict(row)
+    return Row(
+        row=row,
+        id=printable(item.image_id),
+        caption=data.caption(row),
+        listed=item.clean_caption,
+        anonymous=None if verdict is None else verdict.ok,
+        findings=_findings(verdict),
+        link=_link(item.clean_url),
+        group=item.group,
+        group_size=data.group_size(row),
+        status=data.status(row),
+        reason=item.reason,
+        width=item.width,
+        height=item.height,
+        picture=_picture(request, data, row) is not None,
+        changes=len(data.corrections.history(row)),
+    )
+
+
+def _link(url: str | None) -> str | None:
+    """The address if a browser may open it: of http or https, and nothing that runs."""
+    try:
+        return url if url and urlsplit(url).scheme.lower() in ("http", "https") else None
+    except ValueError:
+        return None

@@ -1,0 +1,28 @@
+"""What a server offers beside its collection: each is there only where the server was started with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from relsim.web.datasets import Dataset
+from relsim.web.sitting import Sitting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """Lists of images by name, and a study that people answer."""
+
+    data: Mapping[str, Dataset] = field(default_factory=dict)
+    study: Sitting | None = None
+
+    @property
+    def offered(self) -> list[str]:
+        """Names of what there is, as the page knows its views."""
+        there = {"data": bool(self.data), "study": self.study is not None}
+        return [name for name, given in there.items() if given]
+
+    def close(self) -> None:
+        """Let others write what was written here."""
+        for dataset in self.data.values():
+            dataset.close()
