@@ -141,14 +141,14 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def start_server(collection):
+def start_server(collection, cache):
     """`start_server("--token", …)` starts `relsim serve` over the collection on a free port; it ends with the block."""
 
     @contextlib.contextmanager
     def start(*flags):
         command = [sys.executable, "-m", "relsim", "serve", collection.relation, "--attributes", collection.look]
         command += ["--name", "drawn", "--port", "0", *flags]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "RELSIM_CACHE": str(cache)}
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         ) as process:
@@ -212,8 +212,10 @@ def open_page(browser, server):
     """`open_page("#/search", width=360)` opens a page; whatever it complains of fails the test."""
     contexts, complaints = [], []
 
-    def opened(place="", *, width=1280, height=900, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    def opened(place="", *, width=1280, height=900, scheme="light", **options):
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, **options
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)  # the models load while the first page is shown
@@ -245,3 +247,38 @@ def faint():
 def nameless():
     """`nameless(page)` tells the pictures without a text and the controls without a name."""
     return lambda page: page.evaluate(_NAMELESS)
+
+
+@pytest.fixture(scope="session")
+def retrieval_run(collection, library, tmp_path_factory):
+    """The folder of a retrieval run of two methods over the collection, with a judge's scores for some matches."""
+    from relsim.evaluation.retrieval import RetrievalSettings, run_retrieval
+    from relsim.evaluation.retrieval_files import write_run
+    from relsim.vectors.table import VectorTable
+
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    folder.mkdir()
+    tables = {name: VectorTable.open(path) for name, path in (("logic", collection.relation), ("look", collection.look))}
+    settings = RetrievalSettings(queries=30, top_k=4, resamples=20)
+    write_run(folder, run_retrieval(list(library.records.values()), tables, settings=settings))
+    found = json.loads((folder / "retrieval.json").read_text())["results"]
+    scores = (9, 7, 2, 5, None, 8, 1)
+    judged = {
+        "summary": {},
+        "fingerprint": {"model": "the-judge"},
+        "detailed_results": {
+            method: [
+                {
+                    "query_id": row["query_image_id"],
+                    "retrieved_id": match["image_id"],
+                    "rank": match["rank"],
+                    "score": scores[(3 * place + match["rank"] * len(method)) % len(scores)],
+                }
+                for place, row in enumerate(rows)
+                for match in row["matches"][:2]
+            ]
+            for method, rows in found.items()
+        },
+    }
+    (folder / "judged.json").write_text(json.dumps(judged))
+    return folder

@@ -66,7 +66,7 @@ def space(
     beside it. Exits with 3 if some images could not be used.
     """
     from relsim.evaluation.result_files import write_json
-    from relsim.figures.similarity_space import SpaceSettings, make_space
+    from relsim.figures.similarity_space import SpaceSettings, axis_name, make_space, null_scores
     from relsim.figures.space_picture import draw_space
     from relsim.figures.style import save, suffix_of
     from relsim.vectors.query import search_two_axes
@@ -84,8 +84,8 @@ def space(
             shown,
             found.hits,  # type: ignore[arg-type]  # two axes give hits with both
             settings=settings,
-            names=(_name(tables[1]), _name(tables[0])),
-            nulls=(_null(tables[1]), _null(tables[0])),
+            names=(axis_name(tables[1]), axis_name(tables[0])),
+            nulls=(null_scores(tables[1]), null_scores(tables[0])),
             fingerprints=(tables[1].fingerprint.to_dict(), tables[0].fingerprint.to_dict()),
         )
     save(draw_space(made, title=title), out)
@@ -174,25 +174,3 @@ def _query(query: str, table: TableView) -> tuple[Query, Any]:
 
 def _load(origin: Mapping[str, Any]) -> AnyEncoder:
     return options.encoder_of(origin, {})
-
-
-def _name(table: TableView) -> str:
-    """What an axis measures with: the checkpoint's name, else the encoder's."""
-    origin = table.origin
-    return Path(str(origin.get("checkpoint_dir") or origin.get("encoder") or table.path.name)).name
-
-
-def _null(table: TableView) -> Mapping[str, Any] | None:
-    """Scores of unrelated pairs, where the table's checkpoint is here and knows them."""
-    from relsim.errors import CheckpointError
-    from relsim.models.checkpoint import read_null_distribution
-    from relsim.models.embedded import embedded_folder
-
-    named = table.origin.get("checkpoint_dir")
-    folder = None if named is None else embedded_folder(named) or Path(str(named))
-    if folder is None or not folder.is_dir():
-        return None
-    try:
-        return read_null_distribution(folder)
-    except CheckpointError:
-        return None

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relsim.data.shuffling import permutation
-from relsim.errors import ResultError
+from relsim.errors import CheckpointError, ResultError
 from relsim.evaluation.result_files import ResultFile
 from relsim.vectors.calibration import percentile_of
 from relsim.vectors.two_axis import TwoAxisHit
+from relsim.vectors.view import TableView
 
 SCHEMA = "relsim.space/1"
 Scale = Literal["published", "raw", "percentile"]
@@ -222,6 +224,27 @@ def read_space(result: ResultFile, settings: SpaceSettings | None = None) -> Spa
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ResultError(f"{result.path} is no similarity space: {type(error).__name__} {error}") from error
+
+
+def axis_name(table: TableView) -> str:
+    """What the axis of a table measures with: the checkpoint's name, else the encoder's."""
+    origin = table.origin
+    return Path(str(origin.get("checkpoint_dir") or origin.get("encoder") or table.path.name)).name
+
+
+def null_scores(table: TableView) -> Mapping[str, Any] | None:
+    """Scores of unrelated pairs, where the table's checkpoint is here and knows them."""
+    from relsim.models.checkpoint import read_null_distribution
+    from relsim.models.embedded import embedded_folder
+
+    named = table.origin.get("checkpoint_dir")
+    folder = None if named is None else embedded_folder(named) or Path(str(named))
+    if folder is None or not folder.is_dir():
+        return None
+    try:
+        return read_null_distribution(folder)
+    except CheckpointError:
+        return None
 
 
 def _stretched(scores: Numbers) -> Numbers:

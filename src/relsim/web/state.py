@@ -11,11 +11,13 @@ from typing import final
 
 from PIL import Image
 
+from relsim.demo.collection import cache_folder
 from relsim.encoders.base import Vectors
 from relsim.errors import RelsimError
 from relsim.web.batching import Answer, Asked, Batcher, BusyError
 from relsim.web.extras import Extras
 from relsim.web.library import Library, Neighbour, Question
+from relsim.web.mapping import MapMaker
 from relsim.web.metrics import Metrics
 from relsim.web.models import Models, PictureVectors
 from relsim.web.settings import ServerSettings
@@ -40,6 +42,7 @@ class State:
         self.metrics.images.set(len(library))
         self.thumbnails = Thumbnails(settings.thumbnail_bytes)
         self.uploads = Uploads(settings)
+        self.map = MapMaker(library, cache_folder() / "maps")
         self.threads = ThreadPoolExecutor(_THUMBNAIL_THREADS, thread_name_prefix="thumbnail")
         limits = {"most": settings.batch, "waiting": settings.waiting}
         self._searches: Batcher[Question, list[Neighbour]] = Batcher("search", library.search, **limits)
