@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +27,10 @@ from relsim.models.loading import Engine, load_query_vlm
 from relsim.models.pixels import Patches, limit_longest_edge
 from relsim.models.query_vlm import QueryVLM
 from relsim.models.text_encoder import CaptionEncoder
+
+if TYPE_CHECKING:
+    from relsim.encoders.base import AnyEncoder
+    from relsim.explain.pair import Check, Explanation, Settings, Writer
 
 Images: TypeAlias = Image.Image | Sequence[Image.Image]
 Comparable: TypeAlias = Images | str | Sequence[str] | Tensor | Vectors
@@ -128,6 +132,36 @@ class RelationalSimilarity:
         from relsim.vectors.calibration import percentile_of  # brings pyarrow along, which nothing else here needs
 
         return percentile_of(score, null)
+
+    def explain(
+        self,
+        first: Image.Image,
+        second: Image.Image,
+        *,
+        names: tuple[str, str] = ("first", "second"),
+        attributes: AnyEncoder | None = None,
+        writer: Writer | None = None,
+        check: Check | None = None,
+        settings: Settings | None = None,
+    ) -> Explanation:
+        """Why two pictures are alike: attention and occlusion maps, the captions near both, scores with percentiles.
+
+        `attributes`, such as another model's `encoder`, gives the axis of looks; `writer`, such as a `Captioner`, says
+        a sentence of each, and `check` (`relsim.captions.anonymity.check`) whether it names things. `settings`
+        (`relsim.explain.pair.Settings`) has the rest. docs/explain.md says how far maps can be trusted.
+        """
+        from relsim.explain.pair import explain_pair
+
+        return explain_pair(
+            self.vlm,
+            self.text_encoder,
+            (first, second),
+            names=names,
+            attributes=attributes,
+            writer=writer,
+            check=check,
+            settings=settings,
+        )
 
     def _embeddings(self, items: Comparable) -> Tensor:
         if isinstance(items, np.ndarray):

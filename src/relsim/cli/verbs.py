@@ -55,6 +55,10 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
     },
     "Compare and search": {
         "score": Verb("score:score", "Score two images; of more, print the matrix."),
+        "explain": Verb(
+            "explain:explain",
+            "Show why two images are alike: where the model looks, what it depends on, and which sentences are near.",
+        ),
         "embed": Verb("embed:embed", "Embed images into a table; run again to go on."),
         "search": Verb("search:search", "Find the images of a table that are most alike to a query."),
         "space": Verb(
