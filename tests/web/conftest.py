@@ -258,7 +258,7 @@ def retrieval_run(collection, library, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("runs") / "run"
     folder.mkdir()
-    tables = {name: VectorTable.open(path) for name, path in (("logic", collection.relation), ("look", collection.look))}
+    tables = {"logic": VectorTable.open(collection.relation), "look": VectorTable.open(collection.look)}
     settings = RetrievalSettings(queries=30, top_k=4, resamples=20)
     write_run(folder, run_retrieval(list(library.records.values()), tables, settings=settings))
     found = json.loads((folder / "retrieval.json").read_text())["results"]

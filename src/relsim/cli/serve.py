@@ -40,6 +40,23 @@ def serve(
             rich_help_panel=_VIEWS,
         ),
     ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="A run of `relsim evaluate retrieval` (its folder, retrieval.json or retrieved_images.json), with "
+            "judged.json of `relsim judge` beside it where that is there; again for more.",
+            rich_help_panel=_VIEWS,
+        ),
+    ] = None,
+    image_folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where pictures of --results are; without it, or for those that are not in it, the table knows.",
+            rich_help_panel=_VIEWS,
+        ),
+    ] = None,
     study: Annotated[
         Path | None,
         typer.Option(
@@ -108,20 +125,22 @@ def serve(
         library = _drawn() if table is None else _opened(table, attributes, name)
         given = options.model_options(checkpoint, base_model, device, dtype, None)
         models = Models(library, given)
-        app = create_app(library, models, settings, _extras(data or [], study))
+        app = create_app(library, models, settings, _extras(data or [], results or [], image_folder, study))
         emit(f"{library.name}: {len(library):,} images at {address(settings, listening)}")
         note("Ctrl-C stops it")
         run(app, listening, log_requests=log_requests)
 
 
-def _extras(data: list[Path], study: Path | None) -> Extras:
+def _extras(data: list[Path], results: list[Path], image_folder: Path | None, study: Path | None) -> Extras:
     from relsim.cli.data import progress, report_bad_lines
     from relsim.web.datasets import open_datasets
     from relsim.web.extras import Extras
+    from relsim.web.results import Results
     from relsim.web.sitting import Sitting
 
     return Extras(
         data=open_datasets(data, progress=progress(quiet=False), reporter=report_bad_lines),
+        results=Results(results, image_folder) if results else None,
         study=None if study is None else Sitting.open(study),
     )
 

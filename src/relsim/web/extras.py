@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relsim.web.datasets import Dataset
+from relsim.web.results import Results
 from relsim.web.sitting import Sitting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extras:
-    """Lists of images by name, and a study that people answer."""
+    """Lists of images by name, retrieval runs, and a study that people answer."""
 
     data: Mapping[str, Dataset] = field(default_factory=dict)
+    results: Results | None = None
     study: Sitting | None = None
 
     @property
     def offered(self) -> list[str]:
         """Names of what there is, as the page knows its views."""
-        there = {"data": bool(self.data), "study": self.study is not None}
+        there = {"data": bool(self.data), "results": self.results is not None, "study": self.study is not None}
         return [name for name, given in there.items() if given]
 
     def close(self) -> None:

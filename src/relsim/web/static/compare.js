@@ -12,14 +12,6 @@ export async function compare(query, image, signal) {
     if (error.name !== "AbortError") say(error.message);
     return;
   }
-  const dialog = h("dialog", { class: "compare", "aria-labelledby": "compared" });
-  const one = (of, name, caption) =>
-    h(
-      "figure",
-      {},
-      h("img", { src: thumbnail(of, of.upload ? 384 : 1024), alt: caption || name }),
-      h("figcaption", {}, caption && h("q", {}, caption), h("span", { class: "note" }, name)),
-    );
   const row = (axis, label, value, percentile) =>
     value !== null &&
     h(
@@ -34,20 +26,40 @@ export async function compare(query, image, signal) {
         percentile !== null && h("span", { class: "note" }, percent(percentile)),
       ),
     );
-  dialog.append(
-    h("h2", { id: "compared" }, kindOf(pair)),
-    h(
-      "div",
-      { class: "two" },
-      one(query, query.id ?? "your picture", pair.captions[1]),
-      one(image, image.id, pair.captions[0]),
-    ),
+  sideBySide(
+    kindOf(pair),
+    [
+      { src: thumbnail(query, query.upload ? 384 : 1024), name: query.id ?? "your picture", caption: pair.captions[1] },
+      { src: thumbnail(image, 1024), name: image.id, caption: pair.captions[0] },
+    ],
     h(
       "dl",
       { class: "bars large" },
       row("relation", "logic", pair.relation, pair.relation_percentile),
       row("look", "look", pair.look, pair.look_percentile),
     ),
+  );
+}
+
+/** Open a dialog of two pictures, each `{src, name, caption, onerror}`, with an element below them. */
+export function sideBySide(title, pictures, below) {
+  const dialog = h(
+    "dialog",
+    { class: "compare", "aria-labelledby": "compared" },
+    h("h2", { id: "compared" }, title),
+    h(
+      "div",
+      { class: "two" },
+      pictures.map(({ src, name, caption, onerror }) =>
+        h(
+          "figure",
+          {},
+          h("img", { src, alt: caption || name, onerror }),
+          h("figcaption", {}, caption && h("q", {}, caption), h("span", { class: "note" }, name)),
+        ),
+      ),
+    ),
+    below,
     h("form", { method: "dialog" }, h("button", { class: "primary", autofocus: true }, "Close")),
   );
   dialog.addEventListener("close", () => dialog.remove());

@@ -11,6 +11,7 @@ import { SearchView } from "./search.js";
 const VIEWS = [
   { name: "search", title: "Search", load: async () => SearchView },
   { name: "data", title: "Data", needs: offers("data"), load: async () => (await import("./data.js")).DataView },
+  { name: "results", title: "Results", needs: offers("results"), load: async () => (await import("./results.js")).ResultsView },
   { name: "study", title: "Study", needs: offers("study"), load: async () => (await import("./study.js")).StudyView },
   {
     name: "study/results",
