@@ -55,6 +55,14 @@ PAIRS = {
     },
     "encoders": {"fake": {}},
 }
+MTEB = {
+    "schema": "relsim.mteb/1",
+    "collection": ["world/manifest.jsonl"],
+    "methods": {
+        "seer": {"tasks": {"WorldI2I": {"ndcg_at_10": 0.8125}, "WorldT2I": {"ndcg_at_10": 0.9375}}},
+        "mute": {"tasks": {"WorldI2I": {"ndcg_at_10": 0.0625}}},
+    },
+}
 DOWNLOAD = {
     "schema": "relsim.download/1",
     "list": {"name": "list"},
@@ -85,6 +93,7 @@ def paths(retrieved, pictures, write, tmp_path_factory):
         "judged": JUDGED,
         "published": published,
         "pairs": PAIRS,
+        "mteb": MTEB,
         "download": DOWNLOAD,
         "train": TRAIN,
         "study": study.to_json(),
@@ -153,7 +162,7 @@ def test_links_lead_to_the_sections(outline):
     anchors = {attributes["id"] for _, attributes in outline.tags if "id" in attributes}
     links = [attributes["href"][1:] for attributes in outline.all("a")]
     assert sorted(links) == sorted(anchors)
-    assert len(links) == len(set(links)) == 14 + 2  # a part for each file, triplets side by side, what is not shown
+    assert len(links) == len(set(links)) == 15 + 2  # a part for each file, triplets side by side, what is not shown
 
 
 def test_figures_and_pictures_say_in_words_what_they_show(outline):
@@ -166,7 +175,7 @@ def test_figures_and_pictures_say_in_words_what_they_show(outline):
 
 def test_numbers_of_the_files_are_in_the_tables(outline):
     words = set(outline.words)
-    assert {"6.25", "8 of 9", "0.75 ± 0.12", "90.0 %", "+0.500", "0.625", "20.0%"} <= words
+    assert {"6.25", "8 of 9", "0.75 ± 0.12", "90.0 %", "+0.500", "0.625", "20.0%", "0.812", "0.938"} <= words
     assert "far <b>" in words  # escaped in the page, whole for the reader
 
 

@@ -2,7 +2,7 @@
 
 | kind | recognised by |
 | --- | --- |
-| triplets, retrieval, judge, pairs, study, study_results, download, train, space | `schema` |
+| triplets, retrieval, judge, pairs, mteb, study, study_results, download, train, space | `schema` |
 | retrieved | the published `retrieved_images.json`: lists of `query_image_id` by method |
 | judge | also the published output: `summary` and `detailed_results` |
 | xy | the published similarity space: `clip_score` and `our_score` by id |
@@ -22,7 +22,7 @@ from relsim.files import flush, temporary_beside
 
 LOG = "train.jsonl"
 _IN_FOLDERS = (LOG, "retrieval.json", "summary.json", "retrieved_images.json")
-_SCHEMAS = ("triplets", "retrieval", "judge", "pairs", "study", "study_results", "download", "train", "space")
+_SCHEMAS = ("triplets", "retrieval", "judge", "pairs", "mteb", "study", "study_results", "download", "train", "space")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ KINDS = {
     "study": "Questions of a study",
     "study_results": "Study",
     "pairs": "Pairs of inputs and outputs",
+    "mteb": "MTEB",
     "training": "Training",
     "train": "Training",
     "download": "Download",
@@ -194,6 +195,17 @@ def _pairs(result: ResultFile) -> str:
     )
 
 
+def _mteb(result: ResultFile) -> str:
+    methods = result.content["methods"]
+    tasks = sorted({task for row in methods.values() for task in row["tasks"]})
+    rows = [
+        [escape(printable(method)), *(_number(row["tasks"].get(task, {}).get("ndcg_at_10"), 3) for task in tasks)]
+        for method, row in methods.items()
+    ]
+    note = "Duplicates of a query count. An encoder without sentences has no figure where captions ask."
+    return table("nDCG at 10 by task", ["method", *map(printable, tasks)], rows) + text("p", note, class_="note")
+
+
 def _training(result: ResultFile) -> str:
     curves = curves_of(result)
     last = [(name, f"{points[-1][1]:.4g}", f"{points[-1][0]:,}") for name, points in sorted(curves.items())]
@@ -243,6 +255,7 @@ _MAKERS: Mapping[str, Callable[[ResultFile], str]] = {
     "study": _study,
     "study_results": _study_results,
     "pairs": _pairs,
+    "mteb": _mteb,
     "training": _training,
     "train": _train,
     "download": _download,
@@ -275,8 +288,8 @@ def _range(row: _Row) -> str:
     return f"{row['low']:.3f} to {row['high']:.3f}"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _number(value: float | None, places: int = 2) -> str:
+    return "" if value is None else f"{value:.{places}f}"
 
 
 def _spread(row: _Row | None) -> str:
