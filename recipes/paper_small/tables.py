@@ -1,0 +1,109 @@
+"""The results of a run as Markdown tables: what stands in docs/paper_small.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+KINDS = ("conflict", "aligned", "control")
+METRICS = ("precision@1", "precision@10", "map")
+
+
+def write_tables(folder: Path, encoders: Sequence[str]) -> str:
+    """Write `tables.md` into the folder of a run; its text."""
+    results = folder / "triplets-results"
+    parts = {
+        "Retrieval": _retrieval(_read(folder / "retrieval" / "retrieval.json")),
+        "Triplets": _triplets({name: _read(results / f"{name}.json") for name in encoders}),
+        "Pairs": _pairs(_read(folder / "pairs.json")),
+        "MTEB": _mteb(_read(folder / "mteb.json")),
+        "Steps": _steps(folder / "done"),
+    }
+    text = "\n".join(f"## {title}\n\n" + "\n".join(lines) + "\n" for title, lines in parts.items())
+    (folder / "tables.md").write_text(text)
+    return text
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    for cells in (head, ["---"] * len(head), *rows):
+        yield f"| {' | '.join(cells)} |"
+
+
+def _percent(value: Any) -> str:
+    """A share with its interval, in percent."""
+    return f"{100 * value['value']:.1f} ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
+
+
+def _plain(encoder: str) -> str:
+    """An encoder's name as the other tables have it."""
+    return {"relational": "relsim-mini"}.get(encoder, encoder.removeprefix("relational:checkpoint_dir="))
+
+
+def _retrieval(run: Any) -> Iterator[str]:
+    """Best first match on top, with what a blind guess would reach and the difference to the best."""
+    first = METRICS[0]
+    labels = [query["label"] for query in run["queries"]]
+    yield (
+        f"{len(labels):,} queries among {run['database']:,} pictures, {run['distractors']:,} of them distractors of "
+        f"relations that no query shows; {len(set(labels))} relations are asked for."
+    )
+    yield ""
+    found = {name: part["without_duplicates"]["metrics"] for name, part in run["methods"].items()}
+    order = sorted(found, key=lambda name: -found[name][first]["value"])
+    against = {name: _difference(run["comparisons"], order[0], name, first) for name in order}
+    rows = [[name, *(_percent(found[name][metric]) for metric in METRICS), against[name]] for name in order]
+    yield from _table(["encoder", *(f"{metric}, %" for metric in METRICS), f"{first} below the first (Holm's p)"], rows)
+
+
+def _difference(comparisons: Any, best: str, name: str, metric: str) -> str:
+    for one in comparisons:
+        if one["metric"] == metric and {one["first"], one["second"]} == {best, name}:
+            return f"{100 * abs(one['value']):.1f} ({one['p_holm']:.4f})"
+    return ""
+
+
+def _triplets(results: dict[str, Any]) -> Iterator[str]:
+    rows = []
+    for name, told in results.items():
+        parts = (one for one in told["accuracy"] if one["family"] is None and one["relation"] is None)
+        whole = {one["kind"]: one for one in parts}
+        rows.append([name, *(_percent(whole[kind]) for kind in KINDS)])
+    yield from _table(["encoder", *(f"{kind}, %" for kind in KINDS)], rows)
+
+
+def _pairs(told: Any) -> Iterator[str]:
+    names = list(told["encoders"])
+    rows = []
+    for method, part in told["methods"].items():
+        spreads = [part["scores"][name]["all"] for name in names]
+        cells = [f"{spread['mean']:.2f} ± {spread['sd']:.2f}" for spread in spreads]
+        rows.append([method, *cells, str(part["copies"])])
+    yield from _table(["what came out", *(_plain(name) for name in names), "copies"], rows)
+
+
+def _mteb(told: Any) -> Iterator[str]:
+    tasks = sorted({task for part in told["methods"].values() for task in part["tasks"]})
+    rows = [
+        [
+            _plain(name),
+            *(f"{part['tasks'][task]['ndcg_at_10']:.3f}" if task in part["tasks"] else "" for task in tasks),
+        ]
+        for name, part in told["methods"].items()
+    ]
+    yield from _table(["encoder", *(f"{task}, nDCG@10" for task in tasks)], rows)
+
+
+def _steps(folder: Path) -> Iterator[str]:
+    notes = [(path.stem, _read(path)) for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)]
+    totals = [sum(note[key] for _, note in notes) for key in ("seconds", "cpu")]
+    load = max(note["load"] for _, note in notes)
+    yield f"{totals[0]:,.0f} s on the clock, {totals[1]:,.0f} s of processor time; load up to {load:.1f}."
+    yield ""
+    rows = [[name, f"{note['seconds']:.0f}", f"{note['cpu']:.0f}"] for name, note in notes]
+    yield from _table(["step", "seconds", "processor seconds"], rows)
