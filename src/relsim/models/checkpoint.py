@@ -108,7 +108,7 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def read_null_distribution(folder: Path) -> Mapping[str, Any] | None:
-    """The scores of unrelated pairs that a checkpoint carries, without reading its weights. Raises `CheckpointError`."""
+    """The scores of unrelated pairs that a checkpoint carries; no weight is read. Raises `CheckpointError`."""
     return _null_distribution(read_metadata(folder).get("null_distribution"), folder)
 
 
