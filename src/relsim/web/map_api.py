@@ -12,7 +12,7 @@ router = APIRouter(prefix="/api", tags=["map"])
 
 
 class MapGroup(BaseModel):
-    """Pictures that belong together. `label` is the caption nearest to their middle, which is at (x, y)."""
+    """Pictures that belong together. `label` is the caption nearest to their middle; (x, y) is where its picture is."""
 
     label: str | None
     size: int

@@ -32,7 +32,7 @@ SCHEMA = "relsim.map/1"
 LAID_OUT = 20_000
 """Pictures that t-SNE places; it takes minutes for these and would take hours for a hundred thousand."""
 _DIRECTIONS, _PERPLEXITY, _NEAREST = 50, 30.0, 5
-_FEWEST_GROUPS, _MOST_GROUPS, _PER_GROUP = 2, 24, 8
+_FEWEST_GROUPS, _MOST_GROUPS, _PER_GROUP = 2, 24, 2
 _TIES = 25
 _SAMPLE, _AT_ONCE, _DIGITS = 0, 4_096, 4
 _EDGE = 0.5  # per cent of the pictures that may lie so far out that they stand at the edge
@@ -43,9 +43,9 @@ Watch = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Pictures that belong together: how many, where their middle is, and the caption nearest to it, if there is any.
+    """Pictures that belong together: how many, and the caption nearest to their middle, if there is any.
 
-    `nearest` are the ids of the pictures nearest to the middle, the nearest first.
+    `nearest` are the ids of the pictures nearest to the middle, the nearest first; (x, y) is the place of the nearest.
     """
 
     label: str | None
@@ -160,7 +160,7 @@ def _told(
         known = [text for row in order[: _TIES * _TIES] if (text := captions[row])]
         label = next((text for text in known if text not in taken), known[0] if known else None)
         taken.add(label or "")
-        x, y = np.median(places[members], axis=0).round(_DIGITS).tolist()
+        x, y = places[order[0]].tolist()
         told.append(Group(label, len(members), x, y, tuple(ids[row] for row in order[:_TIES])))
     return tuple(told)
 

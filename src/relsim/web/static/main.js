@@ -10,6 +10,8 @@ import { SearchView } from "./search.js";
  */
 const VIEWS = [
   { name: "search", title: "Search", load: async () => SearchView },
+  { name: "space", title: "Space", needs: ({ axes }) => axes.look !== null, load: async () => (await import("./space.js")).SpaceView },
+  { name: "map", title: "Map", load: async () => (await import("./map.js")).MapView },
   { name: "data", title: "Data", needs: offers("data"), load: async () => (await import("./data.js")).DataView },
   { name: "results", title: "Results", needs: offers("results"), load: async () => (await import("./results.js")).ResultsView },
   { name: "study", title: "Study", needs: offers("study"), load: async () => (await import("./study.js")).StudyView },

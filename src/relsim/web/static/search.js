@@ -182,7 +182,12 @@ export class SearchView {
           found.blend === null
             ? h("p", { class: "note" }, isText ? "A sentence says nothing of looks, so one axis counts." : "This collection has one axis.")
             : this.slider(found.blend),
-          h("p", {}, h("a", { href: "#/search" }, "All pictures")),
+          h(
+            "p",
+            { class: "links" },
+            !isText && this.two && h("a", { href: `#/space?${new URLSearchParams(picture)}` }, "Its similarity space"),
+            h("a", { href: "#/search" }, "All pictures"),
+          ),
         ),
       ),
     );
