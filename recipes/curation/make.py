@@ -1,6 +1,6 @@
 """The paper's chain of curation on the drawn world, from seed groups to a metric, with each step's command.
 
-    python recipes/curation/make.py                    an hour on two cores
+    python recipes/curation/make.py                    50 minutes on one core
     python recipes/curation/make.py --quick            in miniature, to see that it runs
 
     groups      seed groups: pictures of one relation under one anonymous caption
@@ -10,7 +10,8 @@
     metric      relsim-mini-base learns from these captions alone; beside it, from the true ones, all else equal
     measure     conflict triplets: does the relation count, or the look?
 
-Everything is written under --work (default: .curation); a step whose result is there is not done again.
+Everything is written under --work (default: .curation, or .curation-quick); a step whose result is there is not done
+again.
 """
 
 from __future__ import annotations
@@ -93,10 +94,11 @@ def kept(predicted: Path, true: Path, folder: Path, *, leaks: bool) -> Mapping[s
 def main() -> None:
     """Run the chain and write its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path(".curation"))
+    parser.add_argument("--work", type=Path)
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    size, work = QUICK if arguments.quick else Size(), arguments.work
+    size, usual = (QUICK, ".curation-quick") if arguments.quick else (Size(), ".curation")
+    work = arguments.work or Path(usual)
     base, mini = embedded_folder("relsim-mini-base"), embedded_folder("relsim-mini")
     batch = ("--set", "optimizer.batch_size=16") if arguments.quick else ()
 

@@ -93,3 +93,11 @@ def test_a_folder_without_images_is_an_error(endpoint, group, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no images"):
         list(caption_groups([group(0, 30, 31)], endpoint, image_folder=tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("cell", ['=HYPERLINK("x")', "+1", "-1", "@a"])
+def test_no_cell_of_a_review_is_a_formula(cell):
+    from relsim.captions.group_files import _harmless
+
+    assert _harmless(cell) == f"'{cell}"
+    assert _harmless("Growth of {Subject}") == "Growth of {Subject}"

@@ -235,3 +235,9 @@ class TestRefused:
 )
 def test_settings_out_of_range_are_told(refused, folder, option, value):
     assert option[2:].replace("-", "_") in refused("caption", folder, option, value)
+
+
+def test_a_file_that_is_neither_of_the_two_forms_is_refused(refused, tmp_path, golden_paths):
+    for name in ("captions.txt", "captions"):
+        assert "neither a .jsonl file" in refused("caption", golden_paths[0], "--out", tmp_path / name)
+        assert not (tmp_path / name).exists()

@@ -163,4 +163,4 @@ def test_a_run_on_shards_ends_with_the_weights_of_one_on_files(document, golden,
 def test_a_source_that_is_neither_is_named(refused, tmp_path, golden):
     (tmp_path / "x.txt").write_text("")
     line = refused("train", "metric", tmp_path / "x.txt", "--base-model", golden / "base", "--out", tmp_path / "o")
-    assert "is no manifest; name a file *.jsonl with one image a line, or a shard folder" in line
+    assert "is no manifest; name a file *.jsonl with one image a line, a list of seed groups (*.json, *.jsonl)" in line

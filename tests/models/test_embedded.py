@@ -14,7 +14,15 @@ from PIL import Image, ImageFilter
 from safetensors import safe_open
 
 from relsim import relsim
-from relsim.models.embedded import DEFAULT, DEFAULT_CAPTIONER, NAMES, PUBLISHED, embedded_folder, embedded_name
+from relsim.models.embedded import (
+    DEFAULT,
+    DEFAULT_CAPTIONER,
+    NAMES,
+    PUBLISHED,
+    PUBLISHED_CAPTIONER,
+    embedded_folder,
+    embedded_name,
+)
 from relsim.models.embedded.photographs import PhotographWatch, looks_photographic
 from relsim.models.hub import resolve_folder
 from relsim.world.canvas import BACKGROUNDS, STYLES
@@ -161,6 +169,7 @@ class TestWarning:
             captioner.prepare(photograph)
         (message,) = caplog.messages
         assert message.startswith(DEFAULT_CAPTIONER)
+        assert message.endswith(f"for those use {PUBLISHED_CAPTIONER}")
 
     def test_another_checkpoint_says_nothing(self, photograph, metric, caplog):
         metric.embed(photograph)

@@ -134,7 +134,12 @@ def _review(outcome: GroupCaption) -> tuple[str, ...]:
         outcome.group.caption_clean,
         " ".join(record.source for record in outcome.images),
     )
-    return tuple(printable(" ".join(cell.split())) for cell in cells)
+    return tuple(_harmless(printable(" ".join(cell.split()))) for cell in cells)
+
+
+def _harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula; what a model says comes from elsewhere."""
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell
 
 
 def _json(row: Mapping[str, Any]) -> str:

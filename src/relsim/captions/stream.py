@@ -45,7 +45,7 @@ class Plan:
             if self.sampling.greedy and getattr(self, name) != usual:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, but a greedy caption is the same every time it is written; "
-                    "leave greedy away to draw captions"
+                    "leave --greedy (greedy=True) away to draw captions"
                 )
 
     @property

@@ -126,9 +126,12 @@ def _options(
 def _check_target(out: Path, sources: Sequence[str], runs: int) -> None:
     """Refuse what would be refused at the end, before anything is loaded."""
     from relsim.captions.caption_file import check_published, rows_of
+    from relsim.errors import SourceError
 
     for path in {out, rows_of(out)}:
         options.check_target(path, sources, example="captions.jsonl")
+    if out.suffix not in (".jsonl", ".json"):
+        raise SourceError(f"{out} is neither a .jsonl file, one row a caption, nor a .json file in the published form")
     if out.suffix == ".json":
         check_published(out, runs)
 

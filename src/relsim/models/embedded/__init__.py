@@ -18,6 +18,8 @@ DEFAULT_CAPTIONER = "relsim-mini-captioner"
 NAMES = (DEFAULT, DEFAULT_ATTRIBUTES, "relsim-mini-base", DEFAULT_CAPTIONER)
 PUBLISHED = "thaoshibe/relsim-qwenvl25-lora"
 """The checkpoint for photographs: 7B parameters, on the Hugging Face Hub."""
+PUBLISHED_CAPTIONER = "thaoshibe/relsim-anonymous-caption-qwen25vl-lora"
+"""The captioner for photographs, an adapter on the same base."""
 
 _HOME = Path(__file__).parent
 

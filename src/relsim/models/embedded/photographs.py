@@ -18,7 +18,7 @@ from threading import Lock
 import numpy as np
 from PIL import Image
 
-from relsim.models.embedded import PUBLISHED
+from relsim.models.embedded import DEFAULT_CAPTIONER, PUBLISHED, PUBLISHED_CAPTIONER
 
 logger = logging.getLogger(__name__)
 
@@ -61,5 +61,5 @@ class PhotographWatch:
             logger.warning(
                 "%s was trained on drawings and says nothing reliable about photographs; for those use %s",
                 self.checkpoint,
-                PUBLISHED,
+                PUBLISHED_CAPTIONER if self.checkpoint == DEFAULT_CAPTIONER else PUBLISHED,
             )
