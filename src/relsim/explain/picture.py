@@ -5,13 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from relsim.explain.occlusion import means_in
-from relsim.figures.style import INK, SOFT, new_figure
+from relsim.figures.style import INK, SOFT, cut, new_figure
 from relsim.models.attention import Map
 
 if TYPE_CHECKING:
@@ -25,16 +26,17 @@ _LEFTS = (0.15, 0.35 + _SIDE, 1.05 + 2 * _SIDE)
 _TEXT = 4.8
 _GAP = 5 / 72  # before a heading
 _OPACITY = 0.62
-_MAP = "viridis"  # its lightness rises evenly, so that it reads the same in grey
-_WIDTH = 68  # letters of a line
-_KINDS = {"head": (8.5, INK, "bold"), "line": (8.5, INK, "normal"), "small": (8, SOFT, "normal")}
+_AMOUNT = "viridis"  # its lightness rises evenly, so that it reads the same in grey
+_CHANGE = "PuOr_r"  # as light on either side of 0, where it is white; people with colour-blindness tell the ends apart
+_KINDS = {"head": (8.5, INK, "bold", 62), "line": (8.5, INK, "normal", 68), "small": (8, SOFT, "normal", 74)}
+"""Size, colour, weight and letters in a line of each kind."""
 
 
 def draw_explanation(found: Explanation, *, title: str | None = None) -> Figure:
     """A row for each picture: as it is, its attention, its occlusion. Maps lie over the picture in grey.
 
-    Attention is shown as a multiple of an even spread, occlusion as the fall of the similarity. What the model does not
-    see has no map. Raises `MissingExtraError` without matplotlib.
+    Attention is shown as a multiple of an even spread, occlusion as the fall of the similarity, orange where it falls
+    and purple where it rises. What the model does not see has no map. Raises `MissingExtraError` without matplotlib.
     """
     head = 0.75 if title else 0.45
     lines = _broken(found)
@@ -71,17 +73,25 @@ def _overlay(axes: Axes, picture: PictureExplanation, shown: Image.Image, values
     part = values[top:bottom, left:right]
     scale = shown.width / picture.image.width
     place = (left * scale - 0.5, right * scale - 0.5, bottom * scale - 0.5, top * scale - 0.5)
-    low, high = (0.0, float(part.max())) if factor else (min(0.0, float(part.min())), float(part.max()))
+    high = max(float(np.abs(part).max()), 1e-6)
+    low = 0.0 if factor else -high  # a rise of the similarity must not look like a fall, nor nothing like much
     small = means_in(values, picture.seen, (min(160, bottom - top), min(160, right - left)))
     drawn = axes.imshow(
-        small, cmap=_MAP, vmin=low, vmax=max(high, low + 1e-6), alpha=_OPACITY, extent=place, interpolation="nearest"
+        small,
+        cmap=_AMOUNT if factor else _CHANGE,
+        vmin=low,
+        vmax=high,
+        alpha=_OPACITY,
+        extent=place,
+        interpolation="nearest",
     )
     axes.set_xlim(-0.5, shown.width - 0.5)
     axes.set_ylim(shown.height - 0.5, -0.5)
     inset = axes.inset_axes((1.02, 0.0, 0.04, 1.0))
     bar = axes.figure.colorbar(drawn, cax=inset)
     bar.outline.set_visible(False)
-    bar.set_ticks([low, high], labels=[_number(value, factor=factor) for value in (low, high)])
+    ticks = [0.0, 1.0, high] if factor and high > 1.2 else sorted({low, 0.0, high})
+    bar.set_ticks(ticks, labels=[_number(value, factor=factor) for value in ticks])
     bar.ax.tick_params(labelsize=7.5, length=0, colors=INK, pad=2)
 
 
@@ -90,7 +100,7 @@ def _write(figure: Figure, lines: Sequence[_Line], *, left: float, top: float) -
     width, height = figure.get_size_inches()
     at = top
     for line in lines:
-        size, colour, weight = _KINDS[line.kind]
+        size, colour, weight, _ = _KINDS[line.kind]
         at += line.before
         figure.text(left / width, 1 - at / height, line.text, va="top", fontsize=size, color=colour, weight=weight)
         at += line.step
@@ -115,7 +125,7 @@ def _broken(found: Explanation) -> list[_Line]:
         _Line(kind, part, _GAP if kind == "head" and not place else 0.0)
         for kind, text in _lines(found)
         for place, part in enumerate(
-            textwrap.wrap(text, _WIDTH, subsequent_indent="     ", max_lines=3, placeholder=" …")
+            textwrap.wrap(text, _KINDS[kind][3], subsequent_indent="     ", max_lines=3, placeholder=" …")
         )
     ]
 
@@ -173,8 +183,7 @@ def _number(value: float, *, factor: bool) -> str:
 
 
 def _name(picture: PictureExplanation, letter: str) -> str:
-    name = picture.source.replace("\\", "/").rsplit("/", 1)[-1]
-    return f"{letter}: {name if len(name) < 36 else name[:16] + '…' + name[-18:]}"
+    return f"{letter}: {cut(Path(picture.source).name, 30)}"
 
 
 def _area(picture: PictureExplanation) -> int:
