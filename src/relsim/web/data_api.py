@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
@@ -165,9 +166,12 @@ async def lint(caption: Caption) -> Checked:
 async def summary(request: Request, name: str) -> Summary:
     """What a list holds, and by what its rows can be filtered."""
     data = _named(request, name)
-    facets = await _worked(data.facets)
-    values = {field: getattr(facets, field) for field in Summary.model_fields if field != "name"}
-    return Summary(name=name, **values)
+
+    def work() -> Summary:
+        pictures = sum(_picture(request, data, row) is not None for row in range(len(data)))
+        return Summary(name=name, pictures=pictures, **asdict(data.facets()))
+
+    return await _worked(work)
 
 
 @router.get("/{name}/rows")
@@ -184,6 +188,19 @@ async def rows(request: Request, name: str, asked: Annotated[Wanted, Query()]) -
         found = data.find(wanted)
         shown = [_row(request, data, row) for row in found[asked.start : asked.start + asked.count]]
         return Rows(total=len(found), start=asked.start, rows=shown)
+
+    return await _worked(work)
+
+
+@router.get("/{name}/row")
+async def one(request: Request, name: str, row: Number) -> Row:
+    """One row by its number."""
+    data = _named(request, name)
+    number = _numbered(data, row)
+
+    def work() -> Row:
+        data.corrections.refresh()
+        return _row(request, data, number)
 
     return await _worked(work)
 

@@ -56,7 +56,6 @@ class Facets:
     """What can be asked for: rows by status and by kind of finding, largest group, longest caption in words, people."""
 
     rows: int
-    pictures: int
     captions: int
     named: int
     corrected: int
@@ -178,7 +177,6 @@ class Dataset:
         kinds = Counter(kind for verdict in verdicts if verdict for kind in {item.kind for item in verdict.findings})
         return Facets(
             rows=len(self.items),
-            pictures=sum(self.record(row) is not None for row in range(len(self.items))),
             captions=len(verdicts),
             named=sum(verdict is not None and not verdict.ok for verdict in verdicts),
             corrected=len(self.corrections.changed),

@@ -30,7 +30,9 @@ async function call(path, options = {}, attempt = 1) {
 }
 
 function query(values) {
-  const given = Object.entries(values).filter(([, value]) => value !== undefined && value !== null);
+  const given = Object.entries(values)
+    .flatMap(([name, value]) => (Array.isArray(value) ? value.map((one) => [name, one]) : [[name, value]]))
+    .filter(([, value]) => value !== undefined && value !== null);
   return new URLSearchParams(given).toString();
 }
 
@@ -53,3 +55,6 @@ export const upload = (file) =>
 
 /** The address of a thumbnail: of `{id}` or of `{upload}`. */
 export const thumbnail = (of, side = 192) => `/api/thumbnail?${query({ id: of.id, upload: of.upload, side })}`;
+
+/** The address of a thumbnail of a picture that a retrieval run names. */
+export const runThumbnail = (run, id, side = 192) => `/api/results/${run}/thumbnail?${query({ id, side })}`;
