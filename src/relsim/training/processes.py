@@ -29,7 +29,9 @@ def open_accelerator(config: TrainingConfig) -> tuple[Any, str]:
     if precision == "auto":
         precision = "bf16" if cuda else "fp32"
     if precision == "fp16" and not cuda:
-        raise TrainingError("run.precision fp16 (training.fp16 of a published configuration) is for CUDA; on a CPU: --precision fp32 or bf16")
+        raise TrainingError(
+            "run.precision fp16 (training.fp16 of a published configuration) is for CUDA; on a CPU say --precision fp32"
+        )
     accelerator = Accelerator(
         mixed_precision="fp16" if precision == "fp16" else "no",
         log_with=list(config.run.trackers) or None,
