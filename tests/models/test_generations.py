@@ -120,6 +120,33 @@ def test_embeddings_do_not_depend_on_the_batch(loaded, noise, query_states, proj
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+def test_attention_is_transformers_own_and_leaves_the_embedding_as_it_was(loaded, noise):
+    """Of the whole model with its head, switched to the attention that gives its weights away."""
+    from relsim.models.pixels import normalized
+
+    vlm, reference = loaded
+    patches = [vlm.prepare(noise(*size)) for size in [(57, 143), (300, 210), (28, 28)]]
+    before = vlm.embed(patches)
+    found = vlm.attention(patches)
+    assert torch.equal(vlm.embed(patches), before)
+    usual = reference.config._attn_implementation
+    reference.set_attn_implementation("eager")
+    for one, own in zip(found, patches, strict=True):
+        ids = torch.tensor([vlm.prompt.ids(count := one.grid[0] * one.grid[1])])
+        with torch.inference_mode():
+            output = reference(
+                input_ids=ids,
+                pixel_values=torch.from_numpy(normalized(own, vlm.pixels)),
+                image_grid_thw=torch.tensor([[1, *own.grid]]),
+                mm_token_type_ids=(ids == vlm.prompt.image).long(),
+                output_attentions=True,
+            )
+        start = len(vlm.prompt.prefix)
+        wanted = torch.stack([layer[0, :, -1, start : start + count] for layer in output.attentions])
+        np.testing.assert_allclose(one.weights, wanted, atol=1e-5)
+    reference.set_attn_implementation(usual)
+
+
 def test_pixels_equal_the_processors_own(generation, loaded, noise):
     """As transformers reads the same `preprocessor_config.json`."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
