@@ -118,15 +118,16 @@ def serve(
     settings = ServerSettings(
         host=host, port=port, token=token, names=tuple(server_name or ()), max_upload_bytes=max_upload * _MIB
     )
-    if table is None and attributes is not None:
-        raise typer.BadParameter("--attributes needs a table of relations beside it")
+    check_tables(table, attributes)
     listening = listen(settings)
     with listening:
-        library = _drawn() if table is None else _opened(table, attributes, name)
+        library = open_library(table, attributes, name)
         given = options.model_options(checkpoint, base_model, device, dtype, None)
         models = Models(library, given)
         app = create_app(library, models, settings, _extras(data or [], results or [], image_folder, study))
         emit(f"{library.name}: {len(library):,} images at {address(settings, listening)}")
+        if study is not None:
+            note("what people answer is counted in the view #/study/results, which no other view leads to")
         note("Ctrl-C stops it")
         run(app, listening, log_requests=log_requests)
 
@@ -145,19 +146,22 @@ def _extras(data: list[Path], results: list[Path], image_folder: Path | None, st
     )
 
 
-def _opened(table: Path, attributes: Path | None, name: str | None) -> Library:
+def check_tables(table: Path | None, attributes: Path | None) -> None:
+    """Refuse a table of looks alone."""
+    if table is None and attributes is not None:
+        raise typer.BadParameter("--attributes needs a table of relations beside it")
+
+
+def open_library(table: Path | None, attributes: Path | None, name: str | None) -> Library:
+    """The tables as a library; without one the drawn collection, from the cache where an earlier call has put it."""
     from relsim.web.library import Library
 
-    return Library.open(table, attributes, name=name)
-
-
-def _drawn() -> Library:
-    """The drawn collection, from the cache where an earlier call has put it."""
+    if table is not None:
+        return Library.open(table, attributes, name=name)
     from relsim.demo.collection import drawn_collection
-    from relsim.web.library import Library
 
     made = drawn_collection(_watch)
-    return Library.open(made.relation, made.look, name="drawn world")
+    return Library.open(made.relation, made.look, name=name or "drawn world")
 
 
 def _watch(total: int) -> Any:

@@ -131,6 +131,7 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
             "train_filter:train_filter", "Train a filter on images labelled Yes and No.", _UNDERSCORES
         ),
         "export": Verb("export:export", "Write a checkpoint into a folder, or push it to the Hub."),
+        "export site": Verb("export_site:export_site", "Write the page of a collection as files that need no server."),
         "judge": Verb("judge:judge", "Ask a vision-language model how far two images share one logic."),
         "judge agreement": Verb("judge:agreement", "Measure how far a judge agrees with people."),
         "judge calibrate": Verb("judge_calibrate:calibrate", "Let a judge rate drawn pairs whose truth is known."),

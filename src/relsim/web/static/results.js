@@ -1,6 +1,6 @@
 // Results: what each method found for each query, where one loses against another, and what a judge says.
 
-import { get } from "./api.js";
+import { get, runThumbnail } from "./api.js";
 import { sideBySide } from "./compare.js";
 import { count, h, hear, say, score } from "./dom.js";
 
@@ -250,11 +250,7 @@ export class ResultsView {
   }
 
   picture(id, alt, side = 192) {
-    return h("img", { src: this.address(id, side), alt, loading: "lazy", decoding: "async", onerror: missing });
-  }
-
-  address(id, side) {
-    return `/api/results/${this.number}/thumbnail?${new URLSearchParams({ id, side })}`;
+    return h("img", { src: runThumbnail(this.number, id, side), alt, loading: "lazy", decoding: "async", onerror: missing });
   }
 
   compare(query, method, match) {
@@ -267,8 +263,8 @@ export class ResultsView {
     sideBySide(
       "The query and what was found",
       [
-        { src: this.address(query.id, 1024), name: query.id, caption: label(query.label), onerror: missing },
-        { src: this.address(match.id, 1024), name: match.id, caption: label(match.label), onerror: missing },
+        { src: runThumbnail(this.number, query.id, 1024), name: query.id, caption: label(query.label), onerror: missing },
+        { src: runThumbnail(this.number, match.id, 1024), name: match.id, caption: label(match.label), onerror: missing },
       ],
       h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
     );

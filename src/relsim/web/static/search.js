@@ -24,6 +24,7 @@ export class SearchView {
     this.main = main;
     this.collection = collection;
     this.two = collection.axes.look !== null;
+    this.uploads = collection.limits.upload_bytes > 0; // a site without a server takes none
     this.listeners = new AbortController();
     this.asking = new AbortController();
   }
@@ -46,7 +47,7 @@ export class SearchView {
         h("label", { for: "sentence" }, "A sentence that names nothing"),
         h("div", { class: "line" }, this.field, h("button", { class: "primary" }, "Search")),
       ],
-      h(
+      this.uploads && h(
         "p",
         { class: "or" },
         this.collection.sentences ? "or " : "",
@@ -60,11 +61,17 @@ export class SearchView {
     this.veil = h("div", { class: "veil", hidden: true, "aria-hidden": "true" }, h("p", {}, "Drop it to search"));
     this.main.replaceChildren(this.ask, this.head, this.body, this.veil);
     const signal = this.listeners.signal;
+    this.ask.hidden = !this.uploads && !this.collection.sentences;
+    if (this.uploads) this.listen(signal);
+    this.update(values);
+  }
+
+  /** Take pictures that are dropped or pasted. */
+  listen(signal) {
     addEventListener("dragover", (event) => this.dragged(event), { signal });
     addEventListener("dragleave", (event) => !event.relatedTarget && (this.veil.hidden = true), { signal });
     addEventListener("drop", (event) => this.dropped(event), { signal });
     addEventListener("paste", (event) => this.pasted(event), { signal });
-    this.update(values);
   }
 
   stop() {
