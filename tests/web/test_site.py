@@ -124,7 +124,7 @@ def test_results_open_from_a_disk(site, offline, faint):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert faint(page) == []
     page.check("#lose")
-    page.wait_for_function("() => document.querySelectorAll('.answer').length < 20")
+    page.wait_for_function("() => !document.querySelector('.answer figcaption b').textContent.endsWith('of 30')")
     page.click(".found-picture")
     page.wait_for_selector("dialog[open] .facts")
 
