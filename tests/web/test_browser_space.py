@@ -21,6 +21,7 @@ def open_space(open_page, server):
 
 def at(page, point, zoom=1.0, centre=(0.5, 0.5)):
     """Where a point is in the window, from the paddings of the plane alone."""
+    page.locator("canvas").scroll_into_view_if_needed()
     box = page.locator("canvas").bounding_box()
     left, right, top, bottom = (40, 8, 26, 62) if box["width"] < 600 else (58, 14, 30, 74)
     width, height = box["width"] - 2 - left - right, box["height"] - 2 - top - bottom  # a border of one pixel
@@ -117,7 +118,7 @@ def test_keys_and_wheel_move_what_is_in_view(open_space, library):
     page.mouse.move(*at(page, point))
     for _ in range(8):
         page.mouse.wheel(0, -120)
-    page.wait_for_function("() => document.querySelector('.tip').hidden")
+    page.wait_for_function("() => Number(document.querySelector('canvas').dataset.zoom) > 8")
     page.mouse.move(*[place + 1 for place in at(page, point)])
     page.wait_for_selector(".tip:not([hidden])")  # what is under the mouse stays there
     assert point["caption"] in page.text_content(".tip")
@@ -157,6 +158,7 @@ def test_another_scale_moves_the_pictures(open_space, library, server):
 def test_the_picture_that_is_saved_is_the_canvas(open_space, library):
     page, points = open_space(library.ids[4])
     page.wait_for_load_state("networkidle")
+    where = at(page, alone(points))
     with page.expect_download() as waiting:
         page.click("text=Save PNG")
     assert waiting.value.suggested_filename == "similarity-space.png"
@@ -164,8 +166,8 @@ def test_the_picture_that_is_saved_is_the_canvas(open_space, library):
     box = page.locator("canvas").bounding_box()
     assert image.size == (round(box["width"]) - 2, round(box["height"]) - 2)
     # Where a picture stands there are many colours, not those of an empty plane.
-    x, y = (round(place - box[side]) for place, side in zip(at(page, alone(points)), "xy", strict=True))
-    assert len(image.crop((x - 15, y - 15, x + 15, y + 15)).getcolors()) > 50
+    x, y = (round(place - box[side]) for place, side in zip(where, "xy", strict=True))
+    assert len(image.crop((x - 15, y - 15, x + 15, y + 15)).getcolors(900)) > 50
 
 
 def test_a_tap_tells_and_offers_both_ways_on(open_space, library):

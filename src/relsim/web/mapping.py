@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from relsim.data.shuffling import permutation
 from relsim.encoders.base import Vectors
+from relsim.environment import usable_cores
 from relsim.files import flush, temporary_beside
 from relsim.web.library import Library
 
@@ -82,10 +83,10 @@ def make_map(
     """The map of pictures with vectors (N, D) of unit length. `watch` is told which of `STEPS` begins."""
     watch(0)
     rows = np.ascontiguousarray(vectors, np.float32)
-    watch(1)
-    group, middles = _groups(rows, seed)
-    watch(2)
     drawn = np.sort(permutation(seed, _SAMPLE, len(rows))[:laid_out])
+    watch(1)
+    group, middles = _groups(rows, rows[drawn], seed)
+    watch(2)
     places = np.empty((len(rows), 2))
     places[drawn] = _laid_out(rows[drawn], seed)
     watch(3)
@@ -97,15 +98,16 @@ def make_map(
     return Map(tuple(ids), tuple(places[:, 0].tolist()), tuple(places[:, 1].tolist()), tuple(group.tolist()), told)
 
 
-def _groups(rows: Vectors, seed: int) -> tuple[NDArray[np.int64], Vectors]:
-    """The group (N,) of each row, the largest is 0, and their means (K, D)."""
+def _groups(rows: Vectors, sample: Vectors, seed: int) -> tuple[NDArray[np.int64], Vectors]:
+    """The group (N,) of each row, the largest is 0, and the means (K, D) of those of a sample. Each has a member."""
     from sklearn.cluster import KMeans  # type: ignore[import-untyped]  # ships no types
 
-    different = len(np.unique(rows, axis=0))
+    different = len(np.unique(sample, axis=0))
     wanted = min(_MOST_GROUPS, max(_FEWEST_GROUPS, round((len(rows) / _PER_GROUP) ** 0.5)), different)
-    found = KMeans(wanted, n_init=4, random_state=seed).fit(rows)
-    order = np.argsort(-np.bincount(found.labels_, minlength=wanted), kind="stable")
-    return np.argsort(order)[found.labels_].astype(np.int64), found.cluster_centers_[order]
+    found = KMeans(wanted, n_init=4, random_state=seed).fit(sample)
+    group = found.predict(rows)
+    order = np.argsort(-np.bincount(group, minlength=wanted), kind="stable")
+    return np.argsort(order)[group].astype(np.int64), found.cluster_centers_[order]
 
 
 def _laid_out(rows: Vectors, seed: int) -> NDArray[np.float64]:
@@ -220,8 +222,8 @@ class MapMaker:
         def watch(step: int) -> None:
             self.step = step
 
-        # Threads that wait for one another take a busy machine for themselves; one is as fast there.
-        with threadpool_limits(1, user_api="openmp"):
+        # Threads that wait for one another would take the whole machine, and on a busy one a hundred times as long.
+        with threadpool_limits(max(1, usable_cores() // 2), user_api="openmp"):
             made = make_map(library.ids, vectors, captions, watch=watch)
         data = json.dumps(made.to_json(), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         try:

@@ -113,6 +113,7 @@ export class Plane {
   draw() {
     this.frame = 0;
     const { size, box, colours } = this;
+    this.canvas.dataset.zoom = this.view.zoom.toFixed(2);
     // A finger moves the page while there is nothing to move here.
     this.canvas.style.touchAction = this.view.zoom === 1 && !this.armed ? "pan-y" : "none";
     const context = this.canvas.getContext("2d");
