@@ -15,7 +15,7 @@ from relsim.figures.heat_map import draw_heat_map
 from relsim.figures.outcomes import draw_download
 from relsim.figures.report import write_report
 from relsim.figures.report_sections import KINDS
-from relsim.figures.scores import draw_scores, scores_of
+from relsim.figures.scores import Score, ScoreSet, draw_scores, scores_of
 from relsim.figures.sheets import chosen_queries, draw_sheet
 from relsim.figures.similarity_space import Query, make_space
 from relsim.vectors.two_axis import TwoAxisHit
@@ -220,6 +220,15 @@ def test_a_judges_bars_have_their_intervals(paths):
     ]
     axes = draw_scores(found).axes[0]
     assert [bar.get_height() for bar in axes.patches] == [3.5, 6.25]
+
+
+def test_bars_and_lines_below_zero_and_above_the_greatest_score_are_within_the_axes():
+    scores = [Score("apart", -0.25, -0.5, 0.0), Score("alike", 0.9, 0.7, 1.1)]
+    axes = draw_scores(ScoreSet("cosine", tuple(scores), lines="± a standard deviation")).axes[0]
+    low, high = axes.get_ylim()
+    assert low < -0.5
+    assert high > 1.1
+    assert draw_scores(ScoreSet("share", (Score("one", 0.9, 0.8, 0.95),))).axes[0].get_ylim()[0] == 0
 
 
 def test_bars_of_two_kinds_are_refused(paths):

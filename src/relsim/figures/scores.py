@@ -105,8 +105,8 @@ def draw_scores(
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "linewidth": 0},  # no grid line through a number
         )
     _label(axes, [cut(score.name, 26) for score in rows])
-    ends_ = [value for score in rows for value in (score.value, score.high) if value is not None]
-    axes.set_ylim(0, min(scores.top * 1.08, max([*ends_, scores.top * 0.2]) * 1.14))
+    axes.set_ylim(*_limits(scores))
+    axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_ylabel(scores.measure, fontsize=10, color=INK)
     plain_axes(axes, grid="y")
     if title:
@@ -116,6 +116,13 @@ def draw_scores(
             f"lines: {scores.lines}", (1, 1), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color=SOFT
         )
     return figure
+
+
+def _limits(scores: ScoreSet) -> tuple[float, float]:
+    """Ends of the axis: room for every bar, line and number, those below zero and above the greatest score too."""
+    ends = [value for score in scores.scores for value in (score.value, score.low, score.high) if value is not None]
+    low, high = min([*ends, 0.0]), max([*ends, scores.top * 0.2])
+    return low * 1.14, high * 1.14 if high > scores.top else min(scores.top * 1.08, high * 1.14)
 
 
 def _label(axes: Any, names: Sequence[str]) -> None:
