@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import relsim
 from relsim.data.manifest import read_manifest
 from relsim.files import exclusive_lock
 from relsim.world.gallery import write_gallery
@@ -150,6 +152,36 @@ def test_results_that_were_changed_are_made_again(verb, done):
     assert "5-anonymous: its results were changed; done again" in result.stderr
     assert redone(result.stderr) == ["5-anonymous"]
     assert files(out) == before
+
+
+@pytest.mark.parametrize("change", ["lost", "other bytes"])
+def test_an_image_of_the_data_set_that_is_lost_or_changed_is_noticed(verb, done, change):
+    pictures, out = done
+    before = files(out)
+    image = min((out / "6-dataset" / "images").iterdir())
+    size = image.stat().st_size
+    image.unlink()
+    if change == "other bytes":
+        image.write_bytes(bytes(size))
+    result = verb(*words(pictures, out))
+    assert "6-dataset: its results were changed; done again" in result.stderr
+    assert redone(result.stderr) == ["6-dataset"]
+    assert files(out) == before
+
+
+@pytest.mark.parametrize("name", ["words/animal.txt", "anonymity.py", "placeholders.py"])
+def test_other_rules_of_the_linter_have_captions_judged_again(done, environment, tmp_path, name):
+    """With a copy of the package in which one file has a line more."""
+    pictures, out = done
+    package = shutil.copytree(Path(relsim.__file__).parent, tmp_path / "copy" / "relsim")
+    with (package / "captions" / name).open("a") as file:
+        file.write("\n# a line more\n")
+    command = [sys.executable, "-c", "from relsim.cli.main import main; main()", *map(str, words(pictures, out))]
+    told = subprocess.run(
+        command, env={**environment, "PYTHONPATH": str(tmp_path / "copy")}, capture_output=True, check=True, text=True
+    ).stderr
+    assert "5-anonymous: linter was " in told
+    assert redone(told) == ["5-anonymous"]
 
 
 def test_a_folder_is_worked_on_by_one_process_at_a_time(refused, done):

@@ -8,10 +8,12 @@ images/                        its images, as links to the same bytes where the 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,24 @@ from relsim.files import flush
 KEPT, REJECTED = "kept.jsonl", "rejected.jsonl"
 TRAIN, HELD_OUT = "train", "held_out"
 IMAGES = "images"
+RULES = ("anonymity.py", "contexts.py", "lexicon.py", "placeholders.py")
+"""Modules of `relsim.captions` that decide what the linter finds."""
 REPEATED = "said before"
 TOGETHER = ("group", "near")
 """What keeps images in one part, beside equal ids, links and bytes. Captions repeat by design and do not."""
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES)
+
+
+def linter_digest() -> str:
+    """Digest of what verdicts depend on: the lists of words, and the source of the rules and of the cleaning."""
+    package = resources.files("relsim")
+    captions = package / "captions"
+    words = sorted((captions / "words").iterdir(), key=lambda path: path.name)
+    rules = [captions / name for name in RULES]
+    total = hashlib.sha256()
+    for path in (*(path for path in words if path.is_file()), *rules, package / "data" / "cleaning.py"):
+        total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()[:16]
 
 
 def make_verdicts(folder: Path, captions: Path) -> Counted:
@@ -89,9 +105,8 @@ def make_dataset(
         write_manifest(folder / f"{part}.jsonl", (item.manifest_row for item in members))
     wanted = [record for record in records if record.image_id in {row.image_hash for row in rows}]
     _place_images(folder / IMAGES, wanted, facts, watch)
-    return Counted(
-        [f"{part}.jsonl" for part in made.parts], "captions", len(rows), len(rows), {}, {"dataset": _counts(made)}
-    )
+    results = [*(f"{part}.jsonl" for part in made.parts), IMAGES]
+    return Counted(results, "captions", len(rows), len(rows), {}, {"dataset": _counts(made)})
 
 
 def _counts(made: Split) -> dict[str, Any]:

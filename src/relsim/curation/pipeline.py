@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relsim._version import __version__
 from relsim.curation import captions, dataset, images
 from relsim.curation.options import Curation, training_facts
 from relsim.curation.report import report_of
@@ -130,14 +129,14 @@ class _Run:
         if not said.kept:
             return said
         judged = self._run(
-            # Another version may have other lists of words.
-            Plan(NAMES[4], {"linter": __version__}, said.results),
+            Plan(NAMES[4], {"linter": dataset.linter_digest()}, said.results),
             lambda folder: dataset.make_verdicts(folder, said.folder / captions.CAPTIONS),
         )
         if not judged.kept:
             return judged
+        settings: dict[str, Fact] = {"held_out": wanted.held_out, "seed": wanted.seed, "images": "by SHA-256"}
         self._run(
-            Plan(NAMES[5], {"held_out": wanted.held_out, "seed": wanted.seed}, {**judged.results, **first.results}),
+            Plan(NAMES[5], settings, {**judged.results, **first.results}),
             lambda folder: dataset.make_dataset(
                 folder,
                 judged.folder / dataset.KEPT,

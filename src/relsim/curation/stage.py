@@ -10,6 +10,7 @@ goes on. One with other settings is removed and made again.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -222,10 +223,17 @@ def _document(path: Path) -> dict[str, Any] | None:
 
 
 def _digest(path: Path) -> str | None:
-    """SHA-256 of a file, or a digest of the tensors in a folder; None for what is not there."""
+    """SHA-256 of a file; of a folder a digest of its tensors, else of the names and bytes of its files; else None."""
     if path.is_dir():
-        return digest_files(path)
+        return digest_files(path) if any(path.glob("*.safetensors")) else _files_digest(path)
     return file_sha256(path) if path.is_file() else None
+
+
+def _files_digest(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        total.update(f"{file_sha256(path) if path.is_file() else None} {printable(path.name)}\n".encode())
+    return total.hexdigest()
 
 
 def _not_written(folder: Path, error: OSError) -> RelsimError:
