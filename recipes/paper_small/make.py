@@ -232,7 +232,8 @@ def show(work: Work, tables: dict[str, Path]) -> None:
     nine = ("--queries", 6, "--top-k", 6, "--seed", SEED + 1)
     work.relsim("figure-9", "figure", "sheet", run, *mini, *nine, "-o", figures / "figure-9.png")
     work.relsim("heat-map", "figure", "heatmap", *triplets, "-o", figures / "heat-map.png")
-    work.relsim("table-2", "figure", "scores", folder / "pairs.json", "-o", figures / "table-2.png")
+    drawn = (folder / "pairs.json", "--highlight", "analogy", "-o", figures / "table-2.png")
+    work.relsim("table-2", "figure", "scores", *drawn)
     curves = [f"{kind}={folder / f'tuned-{kind}'}" for kind in WRITERS]
     work.relsim("curves", "figure", "training", *curves, "-o", figures / "training.png")
     study = folder / "study.json"

@@ -82,7 +82,8 @@ def _pairs(told: Any) -> Iterator[str]:
     rows = []
     for method, part in told["methods"].items():
         spreads = [part["scores"][name]["all"] for name in names]
-        cells = [f"{spread['mean']:.2f} ± {spread['sd']:.2f}" for spread in spreads]
+        # Adding nothing makes -0.00 of a rounded number 0.00.
+        cells = [f"{round(spread['mean'], 2) + 0.0:.2f} ± {spread['sd']:.2f}" for spread in spreads]
         rows.append([method, *cells, str(part["copies"])])
     yield from _table(["what came out", *(_plain(name) for name in names), "copies"], rows)
 

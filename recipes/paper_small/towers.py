@@ -15,7 +15,7 @@ _LAYERS = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4}
 
 
 def write_clip(folder: Path, seed: int) -> None:
-    """CLIP's vision tower of 0.4 million parameters; its text side is as small as can be and never read."""
+    """CLIP's vision tower of 0.5 million parameters; its text side is as small as can be and never read."""
     torch.manual_seed(seed)
     text = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     vision = {**_LAYERS, "intermediate_size": 384, "image_size": SIDE, "patch_size": PATCH}
