@@ -213,9 +213,7 @@ def open_page(browser, server):
     contexts, complaints = [], []
 
     def opened(place="", *, width=1280, height=900, scheme="light", **options):
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, **options
-        )
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)  # the models load while the first page is shown
@@ -282,3 +280,21 @@ def retrieval_run(collection, library, tmp_path_factory):
     }
     (folder / "judged.json").write_text(json.dumps(judged))
     return folder
+
+
+@pytest.fixture
+def study_file(library, tmp_path):
+    """A study of two methods over pictures of the collection: eight questions, two answers wanted for each."""
+    from relsim.evaluation.result_files import Ranked, Ranking
+    from relsim.evaluation.study import new_study, write_study
+
+    records = list(library.records.values())
+
+    def found(query, step):
+        hit = records[20 + step * query]
+        ranked = (Ranked(hit.image_id, hit.source, 0.5, 1),)
+        return Ranking(records[query].image_id, records[query].source, ranked)
+
+    runs = {name: [found(query, step) for query in range(1, 9)] for name, step in (("alpha", 2), ("beta", 5))}
+    write_study(tmp_path / "study.json", new_study(runs, answers_wanted=2, seed=3))
+    return tmp_path / "study.json"
