@@ -220,7 +220,7 @@ def test_the_report_counts_what_is_in_the_files(chain):
     _, out, report = chain
     assert json.loads((out / "report.json").read_text()) == report
     funnel = {row["stage"]: row for row in report["funnel"]}
-    assert list(funnel) == ["1-images", "2-interesting", "4-captions", "5-anonymous", "6-dataset"]
+    assert list(funnel) == ["1-images", "2-interesting", "3-groups", "4-captions", "5-anonymous", "6-dataset"]
     assert all(row["taken"] - row["kept"] == sum(row["rejected"].values()) for row in funnel.values())
     assert funnel["1-images"] == {
         "stage": "1-images",
@@ -285,10 +285,55 @@ def test_again_everything_is_passed_over(verb, chain):
     result = verb(*words[:-1])
     assert result.exit_code == 3
     lines = result.stderr.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(line.endswith("; done before") for line in lines)
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.glob("*/*") if path.is_file()} == before
     assert result.stdout.splitlines()[-1] == str(out / "report.html")
+
+
+def test_captions_of_seed_groups_are_asked_for_once_and_those_that_leak_are_not_trained_on(
+    verb, chain, seeds, chat_server, monkeypatch, tmp_path
+):
+    """A run that got no answer to one question asks that one alone when it is run again."""
+    words, _, _ = chain
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    bare = tmp_path / "groups.json"
+    bare.write_text(json.dumps([{"index_group": index} for index in range(6)]))
+    out = tmp_path / "out"
+    words = [*words[:2], "-o", out, *words[4:-1], "--group-images", seeds / "images"]
+    words[words.index(seeds / "seed_group.json")] = bare
+    assert "6 groups of" in verb(*words).stderr
+    said = iter(["A cat beside {Object}", *(f"Growth of {{Subject}} in {{Manner {n}}}" for n in range(5))])
+    with chat_server.ChatServer() as server:
+        server.text = lambda _: next(said)
+        server.then(chat_server.answer, chat_server.status(400))
+        asked = [*words, "--endpoint", server.url, "--model", "tiny-vlm"]
+        assert "got no answer" in verb(*asked).stderr
+        assert verb(*asked).exit_code in (1, 3)
+        assert len(server.answered) == 6
+        verb(*asked)
+        assert len(server.answered) == 6
+    stage = json.loads((out / "3-groups" / "stage.json").read_text())
+    assert (stage["taken"], stage["kept"], stage["rejected"]) == (6, 5, {"animal": 1})
+    kept = [json.loads(line) for line in (out / "3-groups" / "0" / "kept.jsonl").read_text().splitlines()]
+    assert all(check(group["anonymous_caption"]).ok for group in kept)
+    report = json.loads((out / "report.json").read_text())
+    assert next(row for row in report["funnel"] if row["stage"] == "3-groups")["rejected"] == {"animal": 1}
+    assert json.loads((out / "3-captioner" / "stage.json").read_text())["taken"] == 10
+
+
+def test_seed_groups_that_leak_are_left_out_unless_they_are_to_be_kept(verb, seeds, golden, pictures, tmp_path):
+    """The images of the list lie beside it."""
+    home = shutil.copytree(seeds, tmp_path / "seeds")
+    groups = json.loads((home / "seed_group.json").read_text())
+    groups[2]["anonymous_caption"] = "A cat beside {Object}"
+    (home / "seed_group.json").write_text(json.dumps(groups))
+    words = ["curate", pictures, "-o", tmp_path / "out", "--base-model", golden / "base", "--device", "cpu"]
+    words += ["--groups", home / "seed_group.json", "--captioner-config", home / "captioner.yaml"]
+    for more, kept in (((), 5), (("--keep-leaks",), 6)):
+        told = verb(*words, *more).stderr
+        assert f"3-groups: {kept} of 6 groups kept" in told
+        assert json.loads((tmp_path / "out" / "3-captioner" / "stage.json").read_text())["taken"] == 2 * kept
 
 
 KILLED = """

@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from relsim.captions.anonymity import Verdict
 from relsim.captions.groups import GroupCaption
 from relsim.data.identity import printable
-from relsim.data.seed_groups import CAPTION, INDEX, URLS
+from relsim.data.seed_groups import CAPTION, INDEX, URLS, SeedGroup
 from relsim.endpoint.client import Endpoint, usage_of
 from relsim.endpoint.replies import Prices, ReplyStatus, Usage
 from relsim.errors import RelsimError
@@ -94,7 +95,11 @@ def write_files(folder: Path, outcomes: Sequence[GroupCaption], report: Mapping[
     """Write the four files. Raises `RelsimError`."""
     lines = {
         CAPTIONS: map(_json, map(row_of, outcomes)),
-        SEED_GROUPS: (_json(_seed_group(outcome)) for outcome in outcomes if outcome.caption is not None),
+        SEED_GROUPS: (
+            _json(seed_group(replace(outcome.group, caption=outcome.caption)))
+            for outcome in outcomes
+            if outcome.caption is not None
+        ),
         REVIEW: map("\t".join, [_REVIEW_COLUMNS, *map(_review, outcomes)]),
         REPORT: [json.dumps(report, indent=2, ensure_ascii=False)],
     }
@@ -107,17 +112,24 @@ def write_files(folder: Path, outcomes: Sequence[GroupCaption], report: Mapping[
         raise RelsimError(f"{folder} cannot be written: {(error.strerror or str(error)).lower()}") from error
 
 
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as JSON, one a line, under a temporary name first. Raises `RelsimError`."""
+    try:
+        _write(path, map(_json, rows))
+    except OSError as error:
+        raise RelsimError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
 def findings_of(verdict: Verdict | None) -> list[dict[str, Any]]:
     """What speaks against a caption, as JSON; `start` and `end` count characters."""
     found = verdict.findings if verdict is not None else ()
     return [{"start": item.start, "end": item.end, "kind": item.kind, "word": item.word} for item in found]
 
 
-def _seed_group(outcome: GroupCaption) -> dict[str, Any]:
-    """The group as published, with its new caption, and with fields of its own that it had."""
-    group = outcome.group
+def seed_group(group: SeedGroup) -> dict[str, Any]:
+    """The group as published, with fields of its own that it had."""
     urls = [image.url for image in group.images if image.url is not None]
-    return {CAPTION: outcome.caption, INDEX: group.index, **({URLS: urls} if urls else {}), **group.extra}
+    return {CAPTION: group.caption, INDEX: group.index, **({URLS: urls} if urls else {}), **group.extra}
 
 
 def _review(outcome: GroupCaption) -> tuple[str, ...]:

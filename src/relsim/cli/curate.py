@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from relsim.cli import options
+from relsim.cli import asking, options
 from relsim.cli.output import emit, image_progress, note, print_json
 from relsim.errors import MissingExtraError, RelsimError
 from relsim.models.embedded import DEFAULT_CAPTIONER, NAMES
@@ -17,7 +17,9 @@ from relsim.models.embedded import DEFAULT_CAPTIONER, NAMES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from relsim.curation.groups import Asking
     from relsim.curation.pipeline import Curated
+    from relsim.endpoint.client import Endpoint
     from relsim.training.config import TrainingConfig
 
 EXIT_SOME_FAILED = 3
@@ -85,6 +87,28 @@ def curate(
             rich_help_panel=_TRAINING,
         ),
     ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Ask a model for captions of seed groups that have none; OpenAI-compatible, usually ends in /v1.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="That model, by the endpoint's name for it.", rich_help_panel=_TRAINING),
+    ] = None,
+    caption_groups: Annotated[  # noqa: FBT002 - typer makes a flag of it
+        bool, typer.Option("--caption-groups", help="Ask about all seed groups.", rich_help_panel=_TRAINING)
+    ] = False,
+    keep_leaks: Annotated[  # noqa: FBT002
+        bool,
+        typer.Option(
+            "--keep-leaks", help="Train also on captions of seed groups that name things.", rich_help_panel=_TRAINING
+        ),
+    ] = False,
+    key_variable: asking.KeyVariable = "OPENAI_API_KEY",
     runs: Annotated[int, typer.Option(metavar="N", help="Captions for each image, each from a seed of its own.")] = 1,
     until_anonymous: Annotated[
         int, typer.Option(metavar="N", help="Draw a caption that names things again, at most N times.")
@@ -118,6 +142,10 @@ def curate(
         raise RelsimError("--captioner names a captioner and --groups trains one; keep one of them")
     if not groups and (group_images is not None or captioner_config is not None):
         raise RelsimError("--group-images and --captioner-config belong to --groups, which is not given")
+    if (endpoint is None) != (model is None) or (caption_groups and endpoint is None):
+        raise RelsimError("asking for captions of seed groups needs both --endpoint and --model")
+    if not groups and (endpoint is not None or keep_leaks):
+        raise RelsimError("--endpoint, --model and --keep-leaks belong to --groups, which is not given")
     machine = {"device": device, "dtype": dtype}
     wanted = Curation(
         image_folder=image_folder,
@@ -125,6 +153,8 @@ def curate(
         filter=None if filter_ is None else _model(filter_, base_model, machine),
         threshold=threshold,
         training=_training(groups, group_images, captioner_config, base_model, out) if groups else None,
+        asking=_asking(endpoint, model, key_variable, every=caption_groups),
+        keep_leaks=keep_leaks,
         captioner=_model(captioner or os.environ.get(_CAPTIONER) or DEFAULT_CAPTIONER, base_model, machine),
         runs=runs,
         until_anonymous=until_anonymous,
@@ -146,6 +176,27 @@ def curate(
         _report(done)
     if done.unreadable:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _asking(address: str | None, model: str | None, key_variable: str, *, every: bool) -> Asking | None:
+    from relsim.curation.groups import Asking
+
+    if address is None or model is None:
+        return None
+    settings = asking.settings_of([], {"temperature": 0, "max_tokens": asking.MAX_TOKENS})
+
+    def opened(replies: Path) -> Endpoint:
+        return asking.open_endpoint(
+            address,
+            model,
+            settings=settings,
+            limits={},
+            key_variable=key_variable,
+            replies=replies,
+            ask_again=False,
+        )
+
+    return Asking(model=model, opened=opened, settings=settings, every=every)
 
 
 def _model(named: str, base_model: str | None, machine: dict[str, str | None]) -> dict[str, str]:

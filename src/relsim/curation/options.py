@@ -11,6 +11,7 @@ from relsim.captions.captioner import DEFAULT_BATCH
 from relsim.captions.checkpoint import CaptionerFiles, read_captioner
 from relsim.captions.interesting import read_filter
 from relsim.captions.stream import Plan
+from relsim.curation.groups import Asking
 from relsim.errors import SourceError
 from relsim.fingerprint import Fact
 from relsim.models.base import digest_base, find_base
@@ -30,7 +31,8 @@ class Curation:
     """Settings of a run. `filter` and `captioner` are options of `InterestingFilter.load` and `Captioner.load`.
 
     Without `filter` all images are captioned. With `training`, whose `run.out` does not count, a captioner is trained
-    and takes the place of `captioner`, on the same device. `seed` decides what is drawn and what is held out. Raises
+    and takes the place of `captioner`, on the same device; `asking` has a model write captions of its seed groups, and
+    with `keep_leaks` those that name things are trained on. `seed` decides what is drawn and what is held out. Raises
     `SourceError` for a setting that is out of range.
     """
 
@@ -39,6 +41,8 @@ class Curation:
     filter: Mapping[str, str] | None = None
     threshold: float | None = None
     training: TrainingConfig | None = None
+    asking: Asking | None = None
+    keep_leaks: bool = False
     captioner: Mapping[str, str] = field(default_factory=lambda: {"checkpoint_dir": DEFAULT_CAPTIONER})
     runs: int = 1
     until_anonymous: int = 0

@@ -1,7 +1,8 @@
-"""Curation from images to a data set: six stages, each a folder, and a report.
+"""Curation from images to a data set: seven stages, each a folder, and a report.
 
     1-images/        every row of the sources, what is known of its image, and which images are duplicates
     2-interesting/   with a filter: its scores
+    3-groups/        with seed groups: their captions, asked of a model where that is wanted, and which are anonymous
     3-captioner/     with seed groups: the training run of a captioner
     4-captions/      captions of the images that are left
     5-anonymous/     the captions that name nothing, and those that do, with what the linter finds
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relsim.curation import captions, dataset, images
+from relsim.curation import captions, dataset, groups, images
 from relsim.curation.options import Curation, training_facts
 from relsim.curation.report import report_of
 from relsim.curation.report_page import render
@@ -29,9 +30,11 @@ from relsim.data.records import ImageRecord
 from relsim.errors import SourceError
 from relsim.evaluation.result_files import write_json, write_whole
 from relsim.fingerprint import Fact
+from relsim.training.config import TrainingConfig
 from relsim.training.tracking import Watcher
 
 NAMES = ("1-images", "2-interesting", "3-captioner", "4-captions", "5-anonymous", "6-dataset")
+GROUPS = "3-groups"
 REPORT, PAGE = "report.json", "report.html"
 
 
@@ -79,8 +82,8 @@ def curate(
         write_json(root / REPORT, report)
         write_whole(root / PAGE, render(report).encode("utf-8", "backslashreplace"))
         if empty is not None:
-            for name in NAMES[NAMES.index(empty.name) + 1 :]:
-                if name in NAMES[4:]:  # what is left of an earlier run is no result of this one
+            for name in NAMES[4:]:
+                if name > empty.name:  # what is left of an earlier run is no result of this one
                     remove_stage(root / name)
             raise SourceError(f"nothing is left of {len(records):,} images after {empty}; {root / PAGE} shows why")
     return Curated(root, tuple(run.stages), report)
@@ -103,6 +106,7 @@ class _Run:
             self.wanted.caption_facts(self.wanted.captioner)
         else:
             training_facts(self.wanted.training)
+            groups.check_groups(self.wanted.training, self.wanted.asking)
 
     def go(self, records: Sequence[ImageRecord], sources: Sequence[str | Path]) -> Stage | None:
         """All stages. Gives the one that left nothing, if one did."""
@@ -153,6 +157,10 @@ class _Run:
         """A captioner, if one is to be trained, and the captions."""
         wanted, trained = self.wanted, None
         if (config := wanted.training) is not None:
+            seeds = self._groups(config)
+            if not seeds.kept:
+                return seeds
+            config = groups.training_of(config, seeds.folder)
             learned = self._run(
                 Plan(NAMES[2], training_facts(config), captions.training_inputs(config), GoesOn.SAME),
                 lambda folder: captions.make_captioner(folder, config, self._watcher),
@@ -164,6 +172,16 @@ class _Run:
             lambda folder: captions.make_captions(folder, left, wanted, options, self._watch),
         )
 
+    def _groups(self, config: TrainingConfig) -> Stage:
+        asking, keep = self.wanted.asking, self.wanted.keep_leaks
+        facts: dict[str, Fact] = {"linter": dataset.linter_digest(), "keep_leaks": keep}
+        if asking is not None:
+            facts |= asking.facts()
+        return self._run(
+            Plan(GROUPS, facts, groups.groups_inputs(config)),
+            lambda folder: groups.make_groups(folder, config, asking, keep_leaks=keep, watch=self._watch),
+        )
+
     def _run(self, plan: Plan, work: Any) -> Stage:
         stage = run_stage(self.root, plan, work, self._tell)
         self.stages.append(stage)
@@ -172,7 +190,8 @@ class _Run:
 
     def _tell_of_unused(self) -> None:
         """Folders of an earlier run that this one has no use for stay, and are not part of its report."""
-        unused = {NAMES[1]: self.wanted.filter is None, NAMES[2]: self.wanted.training is None}
+        idle_training = self.wanted.training is None
+        unused = {NAMES[1]: self.wanted.filter is None, GROUPS: idle_training, NAMES[2]: idle_training}
         for name, idle in unused.items():
             if idle and (self.root / name).exists():
                 self._tell(f"{printable(name)}: of an earlier run, not used")
