@@ -54,7 +54,7 @@ def test_the_slider_changes_the_order(open_page, library):
     page.focus("#blend")
     page.keyboard.press("End")
     page.wait_for_function(
-        "document.querySelector('#blend').getAttribute('aria-valuetext') === 'same logic, different look'"
+        "() => document.querySelector('#blend').getAttribute('aria-valuetext') === 'same logic, different look'"
     )
     assert page.evaluate("document.activeElement.id") == "blend"
 
@@ -91,7 +91,7 @@ def test_a_file_that_is_no_picture_is_told(open_page, tmp_path):
     with page.expect_response(lambda answer: answer.url.endswith("/api/uploads")) as answered:
         page.set_input_files("#file", tmp_path / "mine.png")
     assert answered.value.status == 422
-    page.wait_for_function("document.querySelector('#status').textContent.includes('cannot be used')")
+    page.wait_for_function("() => document.querySelector('#status').textContent.includes('cannot be used')")
     assert [text for text in open_page.complaints if "422" not in text] == []
     open_page.complaints.clear()  # the browser tells of the answer, too
 

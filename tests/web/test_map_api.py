@@ -132,7 +132,7 @@ def test_without_a_place_to_keep_it_there_is_a_map_all_the_same(library, documen
     assert json.loads(MapMaker(library, tmp_path / "file" / "maps").wait()) == document
 
 
-def test_another_collection_has_another_map():
+def test_another_collection_or_recipe_has_another_map(monkeypatch):
     rows, _ = blobs(2, 3)
     ids, captions = list("abcdef"), [None] * 6
     known = digest(ids, rows, captions)
@@ -140,6 +140,8 @@ def test_another_collection_has_another_map():
     assert digest(ids[::-1], rows, captions) != known
     assert digest(ids, rows[::-1], captions) != known
     assert digest(ids, rows, ["a caption", *captions[1:]]) != known
+    monkeypatch.setattr(mapping, "_PER_GROUP", 3)
+    assert digest(ids, rows, captions) != known
 
 
 def test_what_went_wrong_is_told(library, models, tmp_path, monkeypatch):

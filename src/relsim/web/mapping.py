@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relsim._version import __version__
 from relsim.data.shuffling import permutation
 from relsim.encoders.base import Vectors
 from relsim.environment import usable_cores
@@ -122,8 +123,7 @@ def _laid_out(rows: Vectors, seed: int) -> NDArray[np.float64]:
     start = main[:, :2] / max(main[:, 0].std(), 1e-12) * 1e-4
     perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
     model = TSNE(perplexity=perplexity, init=start.astype(np.float32), random_state=seed)
-    places: NDArray[np.float64] = model.fit_transform(main).astype(np.float64)
-    return places
+    return np.asarray(model.fit_transform(main), np.float64)
 
 
 def _among(rest: Vectors, rows: Vectors, places: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -142,7 +142,8 @@ def _within(places: NDArray[np.float64]) -> NDArray[np.float64]:
     """The same from 0 to 1 with one scale for both directions; who lies far out stands at the edge."""
     low, high = np.percentile(places, [_EDGE, 100 - _EDGE], axis=0)
     size = max(float((high - low).max()), 1e-12)
-    return np.clip((places - (low + high) / 2) / (1.04 * size) + 0.5, 0, 1)
+    fitted: NDArray[np.float64] = np.clip((places - (low + high) / 2) / (1.04 * size) + 0.5, 0, 1)
+    return fitted
 
 
 def _told(
@@ -235,7 +236,14 @@ class MapMaker:
 
 def digest(ids: Sequence[str], vectors: Vectors, captions: Sequence[str | None]) -> str:
     """Of all that a map follows from: 16 hex digits."""
-    facts: Mapping[str, Any] = {"schema": SCHEMA, "laid_out": LAID_OUT, "ids": list(ids), "captions": list(captions)}
+    recipe = [LAID_OUT, _DIRECTIONS, _PERPLEXITY, _NEAREST, _FEWEST_GROUPS, _MOST_GROUPS, _PER_GROUP, _TIES, _EDGE]
+    facts: Mapping[str, Any] = {
+        "schema": SCHEMA,
+        "relsim": __version__,
+        "recipe": recipe,
+        "ids": list(ids),
+        "captions": list(captions),
+    }
     total = hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode())
     total.update(np.ascontiguousarray(vectors, np.float32).data)
     return total.hexdigest()[:16]

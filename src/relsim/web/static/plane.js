@@ -151,14 +151,14 @@ export class Plane {
     marks(context, small.filter((one) => one.back).map(({ point, x, y }) => [point.group ?? 0, x, y]), colours.ink);
     context.globalAlpha = 1;
     marks(context, small.filter((one) => !one.back).map(({ point, x, y }) => [point.group ?? 0, x, y]), colours.ink);
-    for (const one of shown) this.drawPicture(context, one, side);
-    const over = this.hovered && [...shown, ...small].find((one) => one.point === this.hovered);
     for (const one of small) {
       if (!this.selected.has(one.point.id)) continue;
       context.strokeStyle = colours.accent;
       context.lineWidth = 3;
       context.strokeRect(one.x - 7, one.y - 7, 14, 14);
     }
+    for (const one of shown) this.drawPicture(context, one, side);
+    const over = this.hovered && [...shown, ...small].find((one) => one.point === this.hovered);
     if (over) this.drawPicture(context, over, Math.max(side, 64));
   }
 
