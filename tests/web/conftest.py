@@ -212,7 +212,7 @@ def open_page(browser, server):
     """`open_page("#/search", width=360)` opens a page; whatever it complains of fails the test."""
     contexts, complaints = [], []
 
-    def opened(place="", *, width=1280, height=900, scheme="light", **options):
+    def opened(place="", *, width=1280, height=900, scheme="light", of=server, **options):
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
         contexts.append(context)
         page = context.new_page()
@@ -222,10 +222,10 @@ def open_page(browser, server):
         page.on(
             "request",
             lambda asked: (
-                None if asked.url.startswith((server.address, "data:", "blob:")) else complaints.append(asked.url)
+                None if asked.url.startswith((of.address, "data:", "blob:")) else complaints.append(asked.url)
             ),
         )
-        page.goto(f"{server.address}/{place}")
+        page.goto(f"{of.address}/{place}")
         return page
 
     opened.complaints = complaints
@@ -282,9 +282,9 @@ def retrieval_run(collection, library, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def study_file(library, tmp_path):
-    """A study of two methods over pictures of the collection: eight questions, two answers wanted for each."""
+@pytest.fixture(scope="session")
+def make_study(library):
+    """`make_study(folder)` writes a study of two methods: eight questions, two answers wanted for each."""
     from relsim.evaluation.result_files import Ranked, Ranking
     from relsim.evaluation.study import new_study, write_study
 
@@ -296,5 +296,9 @@ def study_file(library, tmp_path):
         return Ranking(records[query].image_id, records[query].source, ranked)
 
     runs = {name: [found(query, step) for query in range(1, 9)] for name, step in (("alpha", 2), ("beta", 5))}
-    write_study(tmp_path / "study.json", new_study(runs, answers_wanted=2, seed=3))
-    return tmp_path / "study.json"
+
+    def write(folder):
+        write_study(folder / "study.json", new_study(runs, answers_wanted=2, seed=3))
+        return folder / "study.json"
+
+    return write

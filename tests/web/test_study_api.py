@@ -37,6 +37,11 @@ def served(library, models):
 
 
 @pytest.fixture
+def study_file(make_study, tmp_path):
+    return make_study(tmp_path)
+
+
+@pytest.fixture
 def study(study_file):
     return read_study(study_file)
 

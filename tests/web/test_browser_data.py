@@ -1,0 +1,166 @@
+"""Lists of images in a real browser: filters, review, corrections in a name, and what a second person sees."""
+
+import json
+
+import pytest
+
+from relsim.data.manifest import ManifestRow, write_manifest
+
+CAPTIONS = (
+    *("A ring of {Objects}", "A dog beside {Object}", "<img src=x onerror=document.title='run'> {Object}"),
+    *("Growth of {Subject}", "Two cats in a row"),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, library):
+    """A list of which some rows have pictures (they are of the collection), and one that has none."""
+    folder = tmp_path_factory.mktemp("data")
+    ids = list(library.ids[:6])
+    rows = [ManifestRow(name, None, CAPTIONS[n % 5], {"group": n // 3}) for n, name in enumerate([*ids, "a", "b"])]
+    write_manifest(folder / "pictures.jsonl", rows)
+    rows = [ManifestRow(f"h{n}", f"https://a.example/{n}.png", CAPTIONS[n % 5]) for n in range(130)]
+    write_manifest(folder / "words.jsonl", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(start_server, folder):
+    """A server that shows lists, in the place of the one that all tests share."""
+    with start_server("--data", str(folder / "pictures.jsonl"), "--data", str(folder / "words.jsonl")) as running:
+        yield running
+
+
+def numbers(page):
+    """The rows that are shown in a table."""
+    page.wait_for_selector("tr[data-row], .empty")
+    return [int(row) for row in page.eval_on_selector_all("tr[data-row]", "all => all.map(one => one.dataset.row)")]
+
+
+def changes(folder, name):
+    path = folder / f"{name}.jsonl.changes.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_rows_with_pictures_are_a_grid_and_others_a_table(open_page, folder):
+    page = open_page("#/data?list=pictures")
+    page.wait_for_selector(".cell img")
+    assert page.locator(".cell").count() == 8
+    assert page.locator(".cell .none").all_inner_texts()[0].strip().startswith("A dog beside")
+    page.click(".modes a:has-text('Rows')")
+    assert numbers(page) == list(range(8))
+    page.select_option("#list", "words")
+    page.wait_for_function("() => location.hash === '#/data?list=words'")
+    page.wait_for_selector(".pager")
+    assert numbers(page) == list(range(50))
+    page.click(".pager a:has-text('Later')")
+    page.wait_for_function("() => document.querySelector('tr[data-row]').dataset.row === '50'")
+    assert numbers(page) == list(range(50, 100))
+
+
+def test_filters_leave_what_passes_and_stay_in_the_address(open_page):
+    page = open_page("#/data?list=words")
+    numbers(page)
+    page.select_option("#says", "finding=animal")
+    page.wait_for_function("() => document.querySelector('.told').textContent.startsWith('52 of 130')")
+    assert numbers(page) == [n for n in range(130) if n % 5 in (1, 4)][:50]
+    assert page.locator("tr[data-row='1'] mark").all_inner_texts() == ["dog"]
+    page.fill("#text", "CATS row")
+    page.wait_for_function("() => document.querySelector('.told').textContent.startsWith('26 of 130')")
+    page.reload()
+    assert numbers(page) == list(range(4, 130, 5))
+    assert page.input_value("#text") == "CATS row"
+    page.click("text=Clear filters")
+    page.wait_for_function("() => document.querySelector('.told').textContent.startsWith('130 of 130')")
+    page.click("summary")
+    page.fill("#longest", "3")
+    page.wait_for_function("() => document.querySelector('.told').textContent.startsWith('26 of 130')")
+    assert numbers(page)[:2] == [3, 8]
+
+
+def test_captions_are_corrected_by_the_keyboard_in_a_name_that_is_asked_once(open_page, folder, server):
+    page = open_page("#/data?list=words&finding=animal")
+    assert numbers(page)[:3] == [1, 4, 6]
+    page.focus("tr[data-row='1'] .says")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open] .verdict")
+    assert page.evaluate("document.activeElement.id") == "corrected"
+    assert "dog (animal)" in page.inner_text(".verdict")
+    page.fill("#corrected", "An {Animal} beside {Object}")
+    page.wait_for_selector(".verdict.good")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("() => document.querySelector('.review .alert').textContent === 'Your name is missing.'")
+    assert page.evaluate("document.activeElement.id") == "who"
+    page.keyboard.type("Ada")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("() => document.querySelector('#reviewed').textContent === 'Row 4'")
+    (change,) = changes(folder, "words")
+    assert (change["id"], change["old"], change["new"], change["who"]) == (
+        *("h1", "A dog beside {Object}", "An {Animal} beside {Object}", "Ada"),
+    )
+    page.fill("#corrected", "Two {Animals} in a row")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("() => document.querySelector('#reviewed').textContent === 'Row 6'")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    assert "row=" not in page.evaluate("location.hash")
+    assert page.inner_text("tr[data-row='1'] .says") == "An {Animal} beside {Object}"
+    assert [line["who"] for line in changes(folder, "words")] == ["Ada", "Ada"]
+    other = open_page("#/data?list=words&corrected=true")
+    assert numbers(other) == [1, 4]
+    page.goto(f"{server.address}/#/data?list=words&row=4")
+    page.click("text=Undo the last change")
+    page.wait_for_function("() => document.querySelector('#corrected').value === 'Two cats in a row'")
+    assert changes(folder, "words")[-1]["undo"] is True
+    page.wait_for_selector(".history li:nth-child(2)")
+    assert [told.split(",")[0] for told in page.locator(".history li").all_inner_texts()] == ["Ada", "Ada"]
+
+
+def test_whoever_comes_late_is_told_and_keeps_what_they_typed(open_page, server):
+    page = open_page("#/data?list=words&row=3")
+    page.wait_for_selector("#corrected")
+    body = {"row": 3, "caption": "Decay of {Subject}", "was": "Growth of {Subject}", "who": "Grace"}
+    told = server.ask("/api/data/words/changes", json.dumps(body).encode(), {"content-type": "application/json"})
+    assert told[0] == 201
+    page.fill("#corrected", "Rise of {Subject}")
+    page.fill("#who", "Ada")
+    page.click("text=Save and next")
+    page.wait_for_function(
+        "() => document.querySelector('.review .alert').textContent.includes('somebody has changed')"
+    )
+    assert page.input_value("#corrected") == "Rise of {Subject}"
+    page.click(".review button[type=submit]")
+    page.wait_for_function("() => document.querySelector('.review .alert').textContent === 'Saved.'")
+    assert server.ask("/api/data/words/row", row=3)[1]["caption"] == "Rise of {Subject}"
+    assert [text for text in open_page.complaints if "409" not in text] == []
+    open_page.complaints.clear()  # the browser tells of the answer, too
+
+
+def test_a_caption_is_never_markup(open_page):
+    page = open_page("#/data?list=pictures&row=2")
+    page.wait_for_selector("dialog[open]")
+    assert page.input_value("#corrected") == CAPTIONS[2]
+    assert page.title() == "Data \u00b7 relsim"
+    assert page.locator("img[src='x']").count() == 0
+
+
+def test_the_corrected_list_can_be_taken_along(open_page, folder, server):
+    page = open_page("#/data?list=words")
+    with page.expect_download() as taken:
+        page.click("text=Export corrected list")
+    assert taken.value.suggested_filename == "words.jsonl"
+    assert taken.value.path().read_bytes() == server.ask("/api/data/words/corrected.jsonl")[1]
+
+
+PLACES = ["#/data?list=pictures", "#/data?list=words&finding=animal", "#/data?list=pictures&row=1"]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1440, "light")])
+def test_it_fits_and_can_be_read(open_page, faint, nameless, width, scheme):
+    for place in PLACES:
+        page = open_page(place, width=width, scheme=scheme)
+        page.wait_for_selector("dialog[open] .verdict" if "row=" in place else "tr[data-row], .cell img")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert faint(page) == []
+        assert nameless(page) == []
+        page.context.close()
