@@ -27,7 +27,7 @@ export class StudyResultsView {
 
   draw(found) {
     const facts = [
-      `${count(found.answers)} answers of ${count(found.people)} people`,
+      `${count(found.answers)} ${found.answers === 1 ? "answer" : "answers"} of ${count(found.people)} ${found.people === 1 ? "person" : "people"}`,
       `${count(found.complete)} of ${count(found.questions)} questions have ${count(found.answers_wanted)} or more`,
       found.median_seconds !== null && `${found.median_seconds.toFixed(1)} seconds for half of the answers`,
       found.left && `the left one was taken in ${percent(found.left)} (${range(found.left)})`,
