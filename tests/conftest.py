@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -194,3 +195,21 @@ def small_disk(tmp_path):
         pytest.skip("mounting a small file system needs root")
     yield folder, lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def documented():
+    """`documented(content)` holds a document's keys against its example in docs/formats.md; fingerprints are data."""
+    page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    examples = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    by_schema = {example["schema"]: example for example in examples if "schema" in example}
+
+    def keys(value):
+        if isinstance(value, dict):
+            return {key: None if key == "fingerprint" else keys(item) for key, item in value.items()}
+        return keys(value[0]) if isinstance(value, list) and value else None
+
+    def hold(content):
+        assert keys(content) == keys(by_schema[content["schema"]])
+
+    return hold

@@ -25,7 +25,7 @@ def drawn(tmp_path_factory):
     return folder / "a.png", folder / "b.png"
 
 
-def test_by_default_both_axes_the_captions_and_the_captioner_speak(verb, drawn, tmp_path):
+def test_by_default_both_axes_the_captions_and_the_captioner_speak(verb, drawn, tmp_path, documented):
     out, maps = tmp_path / "why.png", tmp_path / "maps.npz"
     result = verb("explain", *drawn, "--device", "cpu", "--steps", "2", "-o", out, "--maps", maps)
     assert result.exit_code == 0, result.stderr
@@ -42,7 +42,7 @@ def test_by_default_both_axes_the_captions_and_the_captioner_speak(verb, drawn, 
         assert picture.format == "PNG"
         assert min(picture.size) > 1000
     document = json.loads((tmp_path / "why.json").read_text())
-    assert document["schema"] == "relsim.explain/1"
+    documented(document)
     assert [part["source"] for part in document["pictures"]] == [str(path) for path in drawn]
     assert document["pictures"][1]["seen"] == [20, 0, 180, 160]
     with np.load(maps) as found:

@@ -37,6 +37,10 @@ def shares_of_own_kind(places, kinds, nearest=5):
     return (kinds[order] == kinds[:, None]).mean()
 
 
+def test_the_document_is_as_the_page_of_formats_shows_it(document, documented):
+    documented(document)
+
+
 def test_far_kinds_are_apart_on_the_map_and_are_its_groups():
     rows, kinds = blobs(5, 10)
     made = make_map([f"p{row}" for row in range(50)], rows, [f"kind {kind}" for kind in kinds])
