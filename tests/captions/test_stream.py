@@ -156,5 +156,5 @@ def test_plans_out_of_range_are_refused(wrong):
 
 @pytest.mark.parametrize("wrong", [{"runs": 2}, {"until_anonymous": 1}])
 def test_greedy_captions_cannot_be_drawn_again(wrong):
-    with pytest.raises(ValueError, match="the same every time it is written; leave greedy away"):
+    with pytest.raises(ValueError, match="the same every time it is written; leave --greedy"):
         Plan(Sampling(greedy=True), **wrong)
