@@ -1,7 +1,6 @@
 """`relsim curate` in a folder that it worked in before: after kills, with other settings, with other images."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -278,7 +277,7 @@ class TestRefused:
     def test_a_folder_with_other_files(self, refused, drawn, tmp_path):
         (tmp_path / "notes.txt").write_text("mine")
         assert "holds other files" in refused(*words(drawn, tmp_path))
-        assert os.listdir(tmp_path) == ["notes.txt"]  # noqa: PTH208
+        assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
     def test_a_folder_among_the_sources(self, refused, drawn):
         assert "lies in one of the sources" in refused(*words(drawn, drawn / "out"))

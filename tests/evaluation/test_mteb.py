@@ -21,8 +21,8 @@ from relsim.world.benchmark import world_tasks
 
 mteb = pytest.importorskip("mteb")
 
-from relsim.evaluation.mteb_encoder import MtebEncoder  # noqa: E402
-from relsim.evaluation.mteb_tasks import collection_tasks  # noqa: E402
+from relsim.evaluation.mteb_encoder import MtebEncoder  # noqa: E402 - which need it
+from relsim.evaluation.mteb_tasks import collection_tasks  # noqa: E402 - see above
 
 SETTINGS = Settings(ks=(1, 10), resamples=5)
 

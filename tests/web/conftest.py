@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -94,8 +95,7 @@ def models(library):
 @pytest.fixture(scope="session")
 def picture(library):
     """Bytes of the first picture of the collection."""
-    with open(next(iter(library.records.values())).source, "rb") as file:  # noqa: PTH123
-        return file.read()
+    return Path(next(iter(library.records.values())).source).read_bytes()
 
 
 @pytest.fixture

@@ -101,10 +101,8 @@ def test_an_open_server_needs_a_token():
     with pytest.raises(SourceError, match="--token"):
         ServerSettings(host="0.0.0.0")  # noqa: S104 - refused
     assert ServerSettings(host="0.0.0.0", token=TOKEN).token == TOKEN  # noqa: S104 - not listened on
-    assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LocalHost")] == [
-        True
-    ] * 6
-    assert [is_loopback(host) for host in ("0.0.0.0", "::", "192.168.1.1", "example.org")] == [False] * 4  # noqa: S104
+    assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "::1", "[::1]", "localhost", "LocalHost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.1", "example.org")))  # noqa: S104 - not listened on
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def caption(
             "published {path: caption} at the end, with the manifest beside it.",
         ),
     ] = None,
-    greedy: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    greedy: Annotated[
         bool, typer.Option("--greedy/--sample", help="Take the most probable token each time, or draw one.")
     ] = False,
     runs: Annotated[int, typer.Option(metavar="N", help="Captions for each image, each from a seed of its own.")] = 1,
@@ -76,7 +76,7 @@ def caption(
     image_folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the images of a manifest are.")
     ] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Write an anonymous caption for each image.
 

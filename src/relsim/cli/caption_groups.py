@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relsim.cli import asking, options
-from relsim.cli.output import emit, image_progress, note, print_json
+from relsim.cli.output import emit, image_progress, note, note_some, print_json
 
 if TYPE_CHECKING:
     from relsim.captions.groups import GroupCaption
     from relsim.endpoint.client import Endpoint
 
 EXIT_SOME_FAILED = 3
-_SHOWN = 5
 
 
 def caption_groups(
@@ -60,10 +59,10 @@ def caption_groups(
             metavar="DIR", help="Where answers are kept. Default: replies/ in --out.", rich_help_panel=asking.PANEL
         ),
     ] = None,
-    ask_again: asking.AskAgain = False,  # noqa: FBT002 - typer makes a flag of it
+    ask_again: asking.AskAgain = False,
     price_in: asking.PriceIn = None,
     price_out: asking.PriceOut = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Ask a vision-language model for one caption a group.
 
@@ -142,7 +141,5 @@ def _tell(outcomes: Sequence[GroupCaption], report: dict[str, Any], out: Path) -
     failed = [outcome for outcome in outcomes if outcome.caption is None]
     if failed:
         note(f"{len(failed):,} without a caption:")
-    for outcome in failed[:_SHOWN]:
-        note(f"  group {outcome.group.index}: {outcome.reason} ({outcome.status})")
-    if len(failed) > _SHOWN:
-        note(f"  ... and {len(failed) - _SHOWN:,} more; captions.jsonl has all")
+    lines = [f"group {outcome.group.index}: {outcome.reason} ({outcome.status})" for outcome in failed]
+    note_some(lines, rest="captions.jsonl has all")

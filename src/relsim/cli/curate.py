@@ -99,10 +99,10 @@ def curate(
         str | None,
         typer.Option(metavar="NAME", help="That model, by the endpoint's name for it.", rich_help_panel=_TRAINING),
     ] = None,
-    caption_groups: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    caption_groups: Annotated[
         bool, typer.Option("--caption-groups", help="Ask about all seed groups.", rich_help_panel=_TRAINING)
     ] = False,
-    keep_leaks: Annotated[  # noqa: FBT002
+    keep_leaks: Annotated[
         bool,
         typer.Option(
             "--keep-leaks", help="Train also on captions of seed groups that name things.", rich_help_panel=_TRAINING
@@ -121,7 +121,7 @@ def curate(
     base_model: options.BaseModel = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Make a data set of anonymous captions of images.
 

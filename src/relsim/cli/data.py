@@ -35,7 +35,7 @@ ImageFolder = Annotated[
 Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")]
 
 
-def list_(as_json: options.AsJson = False) -> None:  # noqa: FBT002 - typer makes a flag of it
+def list_(as_json: options.AsJson = False) -> None:
     """List the published collections.
 
     Their names can be given to relsim download and to every verb here.
@@ -66,13 +66,13 @@ def show(
     local: Annotated[
         Path | None, typer.Option("--from", metavar="PATH", help="A folder with the published lists, or one of them.")
     ] = None,
-    fetch: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    fetch: Annotated[
         bool, typer.Option("--fetch", help="Get the lists, if they are not here, and compare their checksums.")
     ] = False,
-    accept: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    accept: Annotated[
         bool, typer.Option("--accept", help="Take the lists as they are now: their checksums are recorded anew.")
     ] = False,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Show a published collection: what it is, where it comes from, its licence and how to cite it.
 
@@ -122,7 +122,7 @@ def stats(
     source: Source,
     image_folder: ImageFolder = None,
     workers: Workers = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Count what is in a collection: rows by status, sizes, formats, captions, hosts, repeats.
 
@@ -144,7 +144,7 @@ def verify(
     source: Source,
     image_folder: ImageFolder = None,
     workers: Workers = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Read every image again: is it what was recorded, and can it be decoded?
 
@@ -174,7 +174,7 @@ def diff(
     first: Annotated[str, typer.Argument(metavar="FIRST", help="One copy: anything that SOURCE may be elsewhere.")],
     second: Annotated[str, typer.Argument(metavar="SECOND", help="The other copy.")],
     workers: Workers = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Compare two copies of a collection: which images differ, and why.
 

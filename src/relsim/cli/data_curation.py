@@ -44,7 +44,7 @@ def dedup(
         Path | None, typer.Option(metavar="FILE", help="Write a manifest (.jsonl) of the images that are kept.")
     ] = None,
     workers: Workers = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Find images with the same bytes, and images that look the same. Nothing is deleted.
 
@@ -95,7 +95,7 @@ def split(
     ] = "group,caption,near",
     distance: Distance = 4,
     workers: Workers = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Divide a collection into parts between which nothing leaks.
 
@@ -149,7 +149,7 @@ def export(
     ] = 1_000,
     licence: Licence = None,
     workers: Workers = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Copy the images of a collection, with what is known of them, into a form that another tool reads."""
     from relsim.data.curation.exporting import export as write
@@ -180,10 +180,10 @@ def push(
         str, typer.Argument(metavar="OWNER/NAME", help="A data set on the Hugging Face Hub, made if it is not there.")
     ],
     licence: Licence = None,
-    private: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    private: Annotated[
         bool, typer.Option("--private", help="A data set that this makes is seen by its owner only.")
     ] = False,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Upload a shard folder to the Hugging Face Hub, with a card.
 

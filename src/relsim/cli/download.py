@@ -53,7 +53,7 @@ def download(
         Path | None,
         typer.Option(metavar="FILE", help="Further rules for placeholder pictures.", rich_help_panel=LAYOUT_PANEL),
     ] = None,
-    keep_placeholders: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    keep_placeholders: Annotated[
         bool, typer.Option("--keep-placeholders", help="Keep them as images.", rich_help_panel=LAYOUT_PANEL)
     ] = False,
     same_bytes: Annotated[
@@ -124,7 +124,7 @@ def download(
             rich_help_panel=POLICY_PANEL,
         ),
     ] = None,
-    ignore_robots: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    ignore_robots: Annotated[
         bool,
         typer.Option(
             "--ignore-robots",
@@ -132,7 +132,7 @@ def download(
             rich_help_panel=POLICY_PANEL,
         ),
     ] = False,
-    allow_private: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    allow_private: Annotated[
         bool,
         typer.Option(
             "--allow-private", help="Fetch from private and local addresses, too.", rich_help_panel=POLICY_PANEL
@@ -146,7 +146,7 @@ def download(
         Path | None,
         typer.Option(metavar="FILE", help="Certificates of a private authority, in PEM.", rich_help_panel=POLICY_PANEL),
     ] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Download the images of a list; run again to go on.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from relsim.cli import options, specs
-from relsim.cli.output import emit, image_progress, note, print_json
+from relsim.cli.output import emit, image_progress, note, note_failures, print_json
 from relsim.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from relsim.vectors.table import VectorTable
 
 EXIT_SOME_FAILED = 3
-_SHOWN_FAILURES = 5
 
 
 def embed(
@@ -48,7 +47,7 @@ def embed(
         int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
     ] = None,
     batch_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Size of a batch, in tokens.")] = 4096,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Embed images into a table; run again to go on.
 
@@ -113,7 +112,4 @@ def _report(table: VectorTable, summary: BuildSummary, seconds: float) -> None:
     if not summary.failures:
         return
     note(f"{len(summary.failures):,} failed: " + ", ".join(f"{n:,} {reason}" for reason, n in summary.reasons.items()))
-    for failure in summary.failures[:_SHOWN_FAILURES]:
-        note(f"  {failure.record.image_id}: {failure.reason} ({failure.status.value})")
-    if len(summary.failures) > _SHOWN_FAILURES:
-        note(f"  ... and {len(summary.failures) - _SHOWN_FAILURES:,} more; --json lists all")
+    note_failures(summary.failures)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from relsim.cli import options, specs
-from relsim.cli.output import image_progress, note, print_json, print_rows
+from relsim.cli.output import image_progress, note, note_failures, print_json, print_rows
 from relsim.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
     from relsim.evaluation.triplet_runs import TripletRun
 
 EXIT_SOME_FAILED = 3
-_SHOWN_FAILURES = 5
 
 
 def triplets(
@@ -46,7 +45,7 @@ def triplets(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
     ] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure how often the image with the anchor's relation is nearer than one with another relation.
 
@@ -84,7 +83,4 @@ def _report(run: TripletRun) -> None:
         note(
             f"{run.report.missing:,} triplets left out: a picture of theirs could not be used or is not in the manifest"
         )
-    for failure in run.failures[:_SHOWN_FAILURES]:
-        note(f"  {failure.record.image_id}: {failure.reason} ({failure.status.value})")
-    if len(run.failures) > _SHOWN_FAILURES:
-        note(f"  ... and {len(run.failures) - _SHOWN_FAILURES:,} more; --json lists all")
+    note_failures(run.failures)

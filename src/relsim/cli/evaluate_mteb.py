@@ -29,7 +29,7 @@ def mteb(
         typer.Option(metavar="FIELD", help="Pictures with an equal field are relevant. Default: relation, or group."),
     ] = None,
     image_folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images of manifests are.")] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Run encoders in MTEB on retrieval tasks that are made of a labelled collection.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relsim.cli import options, specs
-from relsim.cli.output import image_progress, note, print_json, print_rows
+from relsim.cli.output import image_progress, note, note_some, print_json, print_rows
 from relsim.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from relsim.evaluation.generator_pairs import Pair, ScoredPairs, Spread
 
 EXIT_SOME_FAILED = 3
-_SHOWN = 5
 
 
 def pairs(
@@ -37,7 +36,7 @@ def pairs(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
     ] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Score the inputs and outputs of generators, method by method: mean and sample standard deviation.
 
@@ -129,17 +128,12 @@ def _report(scored: ScoredPairs, names: list[str]) -> None:
     note("mean ± sample standard deviation (n - 1)")
     if scored.copies:
         note(f"relsim: {len(scored.copies):,} outputs are copies of their inputs, which score 1 and are no analogies:")
-        for copy in scored.copies[:_SHOWN]:
-            how = "the same bytes" if copy.reason == "exact" else f"{copy.bits} bits apart"
-            note(f"  {copy.pair.output} ({copy.pair.method}): {how}")
-        if len(scored.copies) > _SHOWN:
-            note(f"  ... and {len(scored.copies) - _SHOWN:,} more; --json lists all")
+        how = ["the same bytes" if copy.reason == "exact" else f"{copy.bits} bits apart" for copy in scored.copies]
+        told = zip(scored.copies, how, strict=True)
+        note_some([f"{copy.pair.output} ({copy.pair.method}): {text}" for copy, text in told])
     if scored.left_out:
         note(f"{len(scored.left_out):,} pairs left out: a picture of theirs could not be used")
-    for failure in scored.failures[:_SHOWN]:
-        note(f"  {failure.record.source}: {failure.reason} ({failure.status.value})")
-    if len(scored.failures) > _SHOWN:
-        note(f"  ... and {len(scored.failures) - _SHOWN:,} more; --json lists all")
+    note_some([f"{item.record.source}: {item.reason} ({item.status.value})" for item in scored.failures])
 
 
 def _cell(spread: Spread | None) -> str:

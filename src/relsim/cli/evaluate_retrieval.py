@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relsim.cli import options, specs
-from relsim.cli.output import emit, image_progress, note, print_json, print_rows
+from relsim.cli.output import emit, image_progress, note, note_failures, note_some, print_json, print_rows
 from relsim.encoders import DEFAULT_ENCODER
 from relsim.errors import RelsimError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from relsim.vectors.view import TableView
 
 EXIT_SOME_FAILED = 3
-_SHOWN_FAILURES = 5
+_REST = "retrieval.json lists all"
 _TABLES, _HASHES = "tables", "hashes.jsonl"
 
 
@@ -67,7 +67,7 @@ def retrieval(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
     ] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Ask several encoders the same queries over one collection, and compare what they find.
 
@@ -243,13 +243,7 @@ def _tell(run: RetrievalRun) -> None:
         note(f"relsim: {run.unhashed:,} pictures could not be read again, so their duplicates are not known")
     if run.unusable:
         note(f"{len(run.unusable):,} pictures could not be used")
-    for one in run.unusable[:_SHOWN_FAILURES]:
-        note(f"  {one.failure.record.image_id}: {one.failure.reason} ({one.failure.status.value})")
-    if len(run.unusable) > _SHOWN_FAILURES:
-        note(f"  ... and {len(run.unusable) - _SHOWN_FAILURES:,} more; retrieval.json lists all")
+    note_failures([one.failure for one in run.unusable], rest=_REST)
     if run.left_out:
         note(f"{len(run.left_out):,} queries could not be asked")
-    for lost in run.left_out[:_SHOWN_FAILURES]:
-        note(f"  {lost.image_id}: {lost.reason}")
-    if len(run.left_out) > _SHOWN_FAILURES:
-        note(f"  ... and {len(run.left_out) - _SHOWN_FAILURES:,} more; retrieval.json lists all")
+    note_some([f"{lost.image_id}: {lost.reason}" for lost in run.left_out], rest=_REST)

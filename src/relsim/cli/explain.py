@@ -68,14 +68,14 @@ def explain(
     ] = None,
     steps: Annotated[int, typer.Option(metavar="N", min=2, help="Places of the patch along each side.")] = 7,
     patch: Annotated[float, typer.Option(metavar="SHARE", help="Side of the patch as a share of the image's.")] = 0.25,
-    quick: Annotated[bool, typer.Option("--quick", help="Leave deletion and insertion away: half the time.")] = False,  # noqa: FBT002 - typer makes a flag of it
+    quick: Annotated[bool, typer.Option("--quick", help="Leave deletion and insertion away: half the time.")] = False,
     title: Annotated[str | None, typer.Option(metavar="TEXT", help="A line above the picture.")] = None,
     checkpoint: options.Checkpoint = None,
     base_model: options.BaseModel = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Show why two images are alike: where the model looks, what it depends on, and which sentences are near.
 

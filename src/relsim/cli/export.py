@@ -21,7 +21,7 @@ def export(
     push: Annotated[
         str | None, typer.Option(metavar="OWNER/NAME", help="Upload it to this repository on the Hub.")
     ] = None,
-    private: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    private: Annotated[
         bool, typer.Option("--private", help="A repository that --push makes is seen by its owner only.")
     ] = False,
     layout: Annotated[
@@ -36,7 +36,7 @@ def export(
         str | None,
         typer.Option(metavar="NAME", help="Precision of a whole model. Default: that of the base model."),
     ] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Write a checkpoint into a folder, or push it to the Hub.
 

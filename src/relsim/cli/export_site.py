@@ -35,7 +35,7 @@ def export_site(
         int, typer.Option(metavar="N", min=0, help="Pictures that have a similarity space: the first ones.")
     ] = 100,
     points: Annotated[int, typer.Option(metavar="N", min=1, max=3_000, help="Pictures in a similarity space.")] = 200,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Write the page of a collection as files that need no server.
 

@@ -54,9 +54,7 @@ def filter_(
             metavar="P", min=0, max=1, help="Keep images from this probability on. Default: the checkpoint's, else 0.5."
         ),
     ] = None,
-    kept_only: Annotated[  # noqa: FBT002 - typer makes a flag of it
-        bool, typer.Option("--kept-only", help="Write or print the kept images alone.")
-    ] = False,
+    kept_only: Annotated[bool, typer.Option("--kept-only", help="Write or print the kept images alone.")] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images that are judged together.")] = 16,
     base_model: options.BaseModel = None,
     device: options.Device = None,
@@ -65,7 +63,7 @@ def filter_(
     image_folder: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the images of a manifest are.")
     ] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Keep the interesting images.
 

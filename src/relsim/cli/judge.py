@@ -38,7 +38,7 @@ def judge(
     ] = None,
     prompt: judging.PromptName = "published",
     temperature: judging.Temperature = 0.0,
-    one_order: judging.OneOrder = False,  # noqa: FBT002 - typer makes a flag of it
+    one_order: judging.OneOrder = False,
     repeats: judging.Repeats = 1,
     seed: judging.Seed = 0,
     max_side: asking.MaxSide = 768,
@@ -55,12 +55,12 @@ def judge(
             metavar="DIR", help="Where answers are kept. Default: beside --out.", rich_help_panel=asking.PANEL
         ),
     ] = None,
-    ask_again: asking.AskAgain = False,  # noqa: FBT002 - as above
+    ask_again: asking.AskAgain = False,
     price_in: asking.PriceIn = None,
     price_out: asking.PriceOut = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - as above
+    as_json: options.AsJson = False,
 ) -> None:
     """Ask a vision-language model how far two images share one logic.
 
@@ -110,7 +110,7 @@ def agreement(
         typer.Argument(metavar="HUMAN", help="Ratings of people: CSV or JSON with query_id, retrieved_id and score."),
     ],
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Which resamples are drawn.")] = 0,
-    as_json: options.AsJson = False,  # noqa: FBT002 - as above
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure how far a judge agrees with people."""
     from relsim.evaluation.judge_agreement import agreement as measure

@@ -21,7 +21,7 @@ def calibrate(
     size: Annotated[int, typer.Option(metavar="PIXELS", min=28, help="Side of the drawn pictures.")] = 224,
     prompt: judging.PromptName = "published",
     temperature: judging.Temperature = 0.0,
-    one_order: judging.OneOrder = False,  # noqa: FBT002 - typer makes a flag of it
+    one_order: judging.OneOrder = False,
     repeats: judging.Repeats = 1,
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="Which pictures are drawn, the order of questions, and resamples.")
@@ -33,12 +33,12 @@ def calibrate(
     per_minute: asking.PerMinute = None,
     timeout: asking.Timeout = 120.0,
     tries: asking.Tries = 6,
-    ask_again: asking.AskAgain = False,  # noqa: FBT002 - as above
+    ask_again: asking.AskAgain = False,
     price_in: asking.PriceIn = None,
     price_out: asking.PriceOut = None,
     device: options.Device = None,
     dtype: options.Dtype = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - as above
+    as_json: options.AsJson = False,
 ) -> None:
     """Let a judge rate drawn pairs whose truth is known.
 

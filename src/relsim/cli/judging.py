@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relsim.cli import asking
-from relsim.cli.output import emit, image_progress, note, print_rows
+from relsim.cli.output import emit, image_progress, note, note_some, print_rows
 
 if TYPE_CHECKING:
     from relsim.evaluation.judge import Judge, JudgedPair
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 EXIT_SOME_FAILED = 3
 _LOCAL = "local:"
-_SHOWN = 5
 
 Model = Annotated[
     str,
@@ -186,11 +185,9 @@ def tell(judged: Sequence[JudgedPair], report: dict[str, Any], out: Path) -> Non
     failed = [item for item in judged if item.score is None]
     if failed:
         note(f"{len(failed):,} of {len(judged):,} pairs without a score:")
-    for item in failed[:_SHOWN]:
-        verdict, pair = item.verdict, item.pair
-        note(f"  {pair.query_id}, {pair.match.image_id}: {verdict.reason} ({verdict.status.value})")
-    if len(failed) > _SHOWN:
-        note(f"  ... and {len(failed) - _SHOWN:,} more; {out} has all")
+    told = [(item.pair.query_id, item.pair.match.image_id, item.verdict) for item in failed]
+    lines = [f"{query}, {match}: {verdict.reason} ({verdict.status.value})" for query, match, verdict in told]
+    note_some(lines, rest=f"{out} has all")
 
 
 @contextmanager

@@ -18,9 +18,11 @@ from relsim.errors import RelsimError
 
 if TYPE_CHECKING:
     from relsim.data.manifest import ManifestRow
+    from relsim.data.records import Failure
     from relsim.vectors.query import Found
 
-_SHOWN_FAILURES = 5
+_SHOWN = 5
+_REST = "--json lists all"
 _GAP = "  "
 
 
@@ -95,10 +97,21 @@ def note_failed_rows(rows: Sequence[ManifestRow], reasons: Mapping[str, int]) ->
     """Tell of the rows of images that could not be used: how many for each status, and the first five."""
     if rows:
         note(f"{len(rows):,} failed: " + ", ".join(f"{count:,} {status}" for status, count in reasons.items()))
-    for row in rows[:_SHOWN_FAILURES]:
-        note(f"  {row.image_hash}: {row.extra['reason']} ({row.extra['status']})")
-    if len(rows) > _SHOWN_FAILURES:
-        note(f"  ... and {len(rows) - _SHOWN_FAILURES:,} more; --json lists all")
+    note_some([f"{row.image_hash}: {row.extra['reason']} ({row.extra['status']})" for row in rows])
+
+
+def note_failures(failures: Sequence[Failure], *, rest: str = _REST) -> None:
+    """Tell of the first images that could not be used, and why."""
+    lines = [f"{failure.record.image_id}: {failure.reason} ({failure.status.value})" for failure in failures]
+    note_some(lines, rest=rest)
+
+
+def note_some(lines: Sequence[str], *, rest: str = _REST) -> None:
+    """The first five of some lines, and how many more there are; `rest` says where."""
+    for line in lines[:_SHOWN]:
+        note(f"  {line}")
+    if len(lines) > _SHOWN:
+        note(f"  ... and {len(lines) - _SHOWN:,} more; {rest}")
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def score(
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
     encoder: specs.One = DEFAULT_ENCODER,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Score two images; of more, print the matrix.
 

@@ -55,7 +55,7 @@ def search(
             rich_help_panel=options.MODEL_PANEL,
         ),
     ] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Find the images of a table that are most alike to a query.
 

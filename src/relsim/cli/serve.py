@@ -89,7 +89,7 @@ def serve(
     max_upload: Annotated[
         int, typer.Option(metavar="MIB", min=1, help="Largest picture that is received.", rich_help_panel=_SERVER)
     ] = 32,
-    log_requests: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    log_requests: Annotated[
         bool, typer.Option("--log-requests", help="A line of JSON on stderr for each request.", rich_help_panel=_SERVER)
     ] = False,
     checkpoint: options.Checkpoint = None,

@@ -58,7 +58,7 @@ def space(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
     ] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Show where pictures stand around a query: how they look across, how they work upwards.
 

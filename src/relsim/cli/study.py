@@ -36,7 +36,7 @@ def new(
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="Which queries are asked, in which order, and who is on the left.")
     ] = 0,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Make the questions of a study from retrieval runs.
 
@@ -90,7 +90,7 @@ def results(
     ] = None,
     export: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all answers as CSV.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the intervals.")] = 0,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Count the answers of a study: preferences, intervals, agreement.
 

@@ -81,7 +81,7 @@ def train(
             "--set", metavar="SECTION.KEY=VALUE", help="Any setting, as often as needed.", rich_help_panel=_RUN
         ),
     ] = None,
-    resume: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a run in this folder stopped.", rich_help_panel=_RUN)
     ] = False,
     num_epochs: Annotated[
@@ -133,7 +133,7 @@ def train(
     temperature: Annotated[
         float | None, typer.Option(metavar="X", help="Temperature of the metric's loss.", rich_help_panel=_LEARNING)
     ] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Train on images with captions.
 

@@ -59,7 +59,7 @@ def train_filter(
             "--set", metavar="SECTION.KEY=VALUE", help="Any setting, as often as needed.", rich_help_panel=_RUN
         ),
     ] = None,
-    resume: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a run in this folder stopped.", rich_help_panel=_RUN)
     ] = False,
     num_epochs: Annotated[
@@ -100,7 +100,7 @@ def train_filter(
     learning_rate: Annotated[
         float | None, typer.Option(metavar="X", help="Learning rate after warm-up.", rich_help_panel=_LEARNING)
     ] = None,
-    balance: Annotated[  # noqa: FBT002 - typer makes a flag of it
+    balance: Annotated[
         bool,
         typer.Option(
             "--balance/--no-balance",
@@ -118,7 +118,7 @@ def train_filter(
             rich_help_panel=_LEARNING,
         ),
     ] = None,
-    as_json: options.AsJson = False,  # noqa: FBT002 - typer makes a flag of it
+    as_json: options.AsJson = False,
 ) -> None:
     """Train a filter on images labelled Yes and No.
 

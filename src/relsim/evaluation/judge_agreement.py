@@ -91,7 +91,7 @@ def read_judged(path: Path) -> tuple[dict[Key, float], set[Key]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         for row in (row for rows in content["detailed_results"].values() for row in rows):
-            match = row["retrieved_id"] if "retrieved_id" in row else os.path.basename(row["retrieved_image"])  # noqa: PTH119
+            match = row["retrieved_id"] if "retrieved_id" in row else _file_name(row["retrieved_image"])
             key = (_plain(row["query_id"]), _plain(match))
             if row["score"] is None:
                 without.add(key)
@@ -154,6 +154,11 @@ def _score(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return score if math.isfinite(score) and LOWEST <= score <= HIGHEST else None
+
+
+def _file_name(path: str) -> str:
+    """What the published form has in place of an id: a path, of which the name counts."""
+    return os.path.basename(path)  # noqa: PTH119 - a text, no path of ours
 
 
 def _plain(image_id: str) -> str:

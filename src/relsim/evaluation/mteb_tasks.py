@@ -29,7 +29,7 @@ from relsim.errors import ImageError, MissingExtraError, SourceError
 from relsim.evaluation.labels import relation_of
 
 try:
-    import datasets  # type: ignore[import-untyped,unused-ignore]
+    import datasets
     from mteb.abstasks.retrieval import AbsTaskRetrieval
     from mteb.abstasks.task_metadata import TaskMetadata
 except ImportError as missing:
@@ -66,7 +66,7 @@ def collection_tasks(
     return tasks
 
 
-class _LabelledTask(AbsTaskRetrieval):  # type: ignore[misc,unused-ignore]
+class _LabelledTask(AbsTaskRetrieval):
     """What both tasks share: the corpus is every picture that can be read."""
 
     def __init__(
@@ -110,7 +110,7 @@ class _PictureTask(_LabelledTask):
 
 
 class _CaptionTask(_LabelledTask):
-    def _queries(self, pictures: Mapping[str, bytes], by_label: Mapping[str, Sequence[str]]) -> tuple[Any, Any]:  # noqa: ARG002
+    def _queries(self, _: Mapping[str, bytes], by_label: Mapping[str, Sequence[str]]) -> tuple[Any, Any]:
         relevant, texts = {}, {}
         for number, (text, found) in enumerate(self._captions.items()):
             images = {image_id: 1 for label in found for image_id in by_label.get(label, ())}

@@ -163,4 +163,4 @@ def _is_path(value: str) -> bool:
 
 def _expanded(path: str) -> str:
     # Path.expanduser raises for the home folder of an unknown user.
-    return os.path.expanduser(path)  # noqa: PTH111
+    return os.path.expanduser(path)  # noqa: PTH111 - see above

@@ -101,7 +101,7 @@ def make_map(
 
 def _groups(rows: Vectors, sample: Vectors, seed: int) -> tuple[NDArray[np.int64], Vectors]:
     """The group (N,) of each row, the largest is 0, and the means (K, D) of those of a sample. Each has a member."""
-    from sklearn.cluster import KMeans  # type: ignore[import-untyped]  # ships no types
+    from sklearn.cluster import KMeans  # ships no types
 
     different = len(np.unique(sample, axis=0))
     wanted = min(_MOST_GROUPS, max(_FEWEST_GROUPS, round((len(rows) / _PER_GROUP) ** 0.5)), different)
@@ -113,8 +113,8 @@ def _groups(rows: Vectors, sample: Vectors, seed: int) -> tuple[NDArray[np.int64
 
 def _laid_out(rows: Vectors, seed: int) -> NDArray[np.float64]:
     """Places (N, 2) in which neighbours are those of the rows."""
-    from sklearn.decomposition import PCA  # type: ignore[import-untyped]
-    from sklearn.manifold import TSNE  # type: ignore[import-untyped]
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
 
     few = min(_DIRECTIONS, len(rows) - 1, rows.shape[1])
     if few < 2 or not np.any(rows != rows[0]):
@@ -210,7 +210,7 @@ class MapMaker:
             self.failure = f"{type(error).__name__}: {error}"
 
     def _kept_or_made(self) -> bytes:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+        from threadpoolctl import threadpool_limits  # ships no types
 
         library = self._library
         vectors = library.relation.vectors[[library.relation.positions[name] for name in library.ids]]

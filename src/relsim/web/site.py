@@ -149,7 +149,7 @@ class _Site:
             await self._keep("/api/thumbnail", image_id)
             self._tick()
         # The map is made by a thread that tells how far it is only when it is asked.
-        while (await self._ask("/api/map", {}))[0] == 202:  # noqa: ASYNC110
+        while (await self._ask("/api/map", {}))[0] == 202:  # noqa: ASYNC110 - see above
             await asyncio.sleep(_WAIT)
         await self._record("/api/map", {})
 
