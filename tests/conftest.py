@@ -133,6 +133,12 @@ def chat_server():
 
 
 @pytest.fixture(scope="session")
+def page_outline():
+    """The module tests/page_outline.py."""
+    return _beside("page_outline")
+
+
+@pytest.fixture(scope="session")
 def clip_base(tmp_path_factory):
     """The folder of a small random CLIP: pictures of 28 pixels, 24 numbers."""
     return _beside("small_towers").clip_folder(tmp_path_factory.mktemp("towers") / "clip")

@@ -200,3 +200,12 @@ def files_of():
         return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
     return read
+
+
+@pytest.fixture
+def server(chat_server, monkeypatch):
+    """A model behind an endpoint on this machine, which needs no key."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with chat_server.ChatServer() as running:
+        yield running

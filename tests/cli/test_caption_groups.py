@@ -16,14 +16,6 @@ COLOURS = ("red", "green", "blue", "white", "black", "yellow", "purple", "gray")
 
 
 @pytest.fixture
-def server(chat_server, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with chat_server.ChatServer() as running:
-        yield running
-
-
-@pytest.fixture
 def groups(tmp_path):
     """`groups(n)` writes a list of n groups by URL and their images as published: two pictures each, all different."""
 

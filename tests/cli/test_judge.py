@@ -22,12 +22,10 @@ SUMMARY = ["total_pairs", "valid_pairs", "average_score", "min_score", "max_scor
 
 
 @pytest.fixture
-def server(chat_server, monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with chat_server.ChatServer() as running:
-        running.text = "8"
-        yield running
+def server(server):
+    """It rates every pair 8 unless told otherwise."""
+    server.text = "8"
+    return server
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The report: one file that needs nothing else, well formed, readable without pictures and without colour."""
 
 import re
-from html.parser import HTMLParser
 
 import pytest
 
@@ -10,37 +9,10 @@ from relsim.demo.report import render, write_report
 from relsim.demo.results import Captioned, Picture, Skipped
 from relsim.errors import RelsimError
 
-VOID = {"meta", "img", "br", "hr", "line", "circle"}
-
-
-class Outline(HTMLParser):
-    """Tags of a page; `faults` names what is closed wrongly."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.faults, self.tags, self.words = [], [], [], []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in VOID and (not self.open or self.open.pop() != tag):
-            self.faults.append((tag, self.getpos()))
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
-
 
 @pytest.fixture(scope="module")
-def outline(page):
-    return Outline(page)
+def outline(page, page_outline):
+    return page_outline.Outline(page)
 
 
 def luminance(colour):
@@ -105,12 +77,12 @@ def test_colours_have_the_contrast_of_aa(page):
                 assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
 
 
-def test_what_comes_from_a_network_is_text(tmp_path, told):
+def test_what_comes_from_a_network_is_text(tmp_path, told, page_outline):
     chapter = Chapter(1, "captions", "Words", "<lead>", (("caption", "a <b>.png"),))
     path = told[1].result.pairs[0].first.path
     picture = Picture("1", path, "ring", 'a "quoted" <thing>')
     shown = render([Told(chapter, Captioned(((picture, "<script>alert(1)</script> {A} & {B}"),)), 1.0)])
-    outline = Outline(shown)
+    outline = page_outline.Outline(shown)
     assert (outline.faults, outline.all("script"), outline.all("thing")) == ([], [], [])
     assert outline.all("img")[0]["alt"] == 'a "quoted" <thing>. It shows: ring.'
     assert "<script>alert(1)</script> {A} & {B}" in "".join(outline.words)

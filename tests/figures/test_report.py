@@ -1,7 +1,6 @@
 """The report: every kind of result on one page that needs nothing else, well formed, with the values also in words."""
 
 import re
-from html.parser import HTMLParser
 
 import pytest
 
@@ -19,8 +18,6 @@ from relsim.figures.scores import Score, ScoreSet, draw_scores, scores_of
 from relsim.figures.sheets import chosen_queries, draw_sheet
 from relsim.figures.similarity_space import Query, make_space
 from relsim.vectors.two_axis import TwoAxisHit
-
-VOID = {"meta", "img", "br", "hr", "line", "circle"}
 
 
 def estimate(value, **more):
@@ -106,29 +103,6 @@ def paths(retrieved, pictures, write, tmp_path_factory):
     return {**found, "log": log, "retrieved": retrieved}
 
 
-class Outline(HTMLParser):
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.faults, self.tags, self.words = [], [], [], []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if tag not in VOID and (not self.open or self.open.pop() != tag):
-            self.faults.append((tag, self.getpos()))
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
 @pytest.fixture(scope="module")
 def page(paths, write, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
@@ -140,8 +114,8 @@ def page(paths, write, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def outline(page):
-    return Outline(page)
+def outline(page, page_outline):
+    return page_outline.Outline(page)
 
 
 def test_every_kind_is_recognised(paths):
