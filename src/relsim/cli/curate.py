@@ -32,9 +32,7 @@ def curate(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the stages; run again to go on in it.")
     ],
-    image_folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the images of a manifest are.")
-    ] = None,
+    image_folder: options.ImageFolder = None,
     dedup: Annotated[
         Literal["exact", "near", "none"],
         typer.Option(

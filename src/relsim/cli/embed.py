@@ -33,9 +33,7 @@ def embed(
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
     encoder: specs.One = DEFAULT_ENCODER,
-    image_folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the images of a manifest are.")
-    ] = None,
+    image_folder: options.ImageFolder = None,
     ids: Annotated[
         Literal["relative", "stem"],
         typer.Option(metavar="relative|stem", help="Name images by their path below the source, or by file stem."),

@@ -60,9 +60,7 @@ def filter_(
     device: options.Device = None,
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
-    image_folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the images of a manifest are.")
-    ] = None,
+    image_folder: options.ImageFolder = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Keep the interesting images.

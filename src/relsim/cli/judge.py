@@ -26,9 +26,7 @@ def judge(
         list[str] | None,
         typer.Option(metavar="SOURCE", help="Where the images are, by id: a folder, shards or a manifest. Repeatable."),
     ] = None,
-    image_folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the images of a manifest are.")
-    ] = None,
+    image_folder: options.ImageFolder = None,
     method: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Judge this method only. Repeatable.")
     ] = None,

@@ -68,6 +68,7 @@ Recipe = Annotated[
         rich_help_panel=MODEL_PANEL,
     ),
 ]
+ImageFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images of a manifest are.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs (docs/formats.md) in place of a table.")]
 
 FLAGS = ("checkpoint_dir", "base_model", "device", "dtype", "recipe")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from relsim.cli import options
+from relsim.cli import options, training_options
 from relsim.cli.output import emit, note, print_json
 from relsim.errors import MissingExtraError, RelsimError
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _TASKS = {"metric": "metric", "captioner": "caption"}
 _PUBLISHED_OUT = "ckpt"
-PUBLISHED_BASE = "Qwen/Qwen2.5-VL-7B-Instruct"
-_DATA, _RUN, _LEARNING = "Data", "Run", "Learning"
 
 
 def train(
@@ -43,74 +41,70 @@ def train(
             "--train-json",
             metavar="FILE",
             help="Manifests (.jsonl), lists of seed groups, or shard folders.",
-            rich_help_panel=_DATA,
+            rich_help_panel=training_options.DATA,
         ),
     ] = None,
     test_json: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The same, to evaluate on; nothing else is held out.", rich_help_panel=_DATA),
+        typer.Option(
+            metavar="FILE",
+            help="The same, to evaluate on; nothing else is held out.",
+            rich_help_panel=training_options.DATA,
+        ),
     ] = None,
-    image_folder: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where the images of manifests are.", rich_help_panel=_DATA),
-    ] = None,
+    image_folder: training_options.ImageFolder = None,
     crops: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Where decoded crops are kept for later runs. Default: in --out.", rich_help_panel=_DATA
+            metavar="DIR",
+            help="Where decoded crops are kept for later runs. Default: in --out.",
+            rich_help_panel=training_options.DATA,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", "--output-dir", metavar="DIR", help="Folder of the run.", rich_help_panel=_RUN),
+        typer.Option(
+            "--out",
+            "-o",
+            "--output-dir",
+            metavar="DIR",
+            help="Folder of the run.",
+            rich_help_panel=training_options.RUN,
+        ),
     ] = None,
     run_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Folder of the run, below --out.", rich_help_panel=_RUN)
+        str | None,
+        typer.Option(metavar="NAME", help="Folder of the run, below --out.", rich_help_panel=training_options.RUN),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
             metavar="YAML",
             help="Settings of a run, or the published captioner's config.yaml; flags count for more.",
-            rich_help_panel=_RUN,
+            rich_help_panel=training_options.RUN,
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="SECTION.KEY=VALUE", help="Any setting, as often as needed.", rich_help_panel=_RUN
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run in this folder stopped.", rich_help_panel=_RUN)
-    ] = False,
+    settings: training_options.Settings = None,
+    resume: training_options.Resume = False,
     num_epochs: Annotated[
-        float | None, typer.Option(metavar="N", help="Visits to each image.", rich_help_panel=_RUN)
+        float | None, typer.Option(metavar="N", help="Visits to each image.", rich_help_panel=training_options.RUN)
     ] = None,
     save_steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Steps between checkpoints.", rich_help_panel=_RUN)
+        int | None, typer.Option(metavar="N", help="Steps between checkpoints.", rich_help_panel=training_options.RUN)
     ] = None,
     logging_steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Steps between lines of the log.", rich_help_panel=_RUN)
+        int | None,
+        typer.Option(metavar="N", help="Steps between lines of the log.", rich_help_panel=training_options.RUN),
     ] = None,
     tracker: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="wandb, trackio or tensorboard, beside the log.", rich_help_panel=_RUN),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Seed of order, dropout and new weights.", rich_help_panel=_RUN)
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.", rich_help_panel=_RUN)
-    ] = None,
-    base_model: Annotated[
-        str | None,
         typer.Option(
-            metavar="DIR|ID",
-            help=f"Base model. Default: $RELSIM_BASE_MODEL, else {PUBLISHED_BASE}.",
-            rich_help_panel=options.MODEL_PANEL,
+            metavar="NAME", help="wandb, trackio or tensorboard, beside the log.", rich_help_panel=training_options.RUN
         ),
     ] = None,
+    seed: training_options.Seed = None,
+    precision: training_options.Precision = None,
+    base_model: training_options.BaseModel = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -119,19 +113,22 @@ def train(
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Images of a step, all processes together.", rich_help_panel=_LEARNING),
+        typer.Option(
+            metavar="N", help="Images of a step, all processes together.", rich_help_panel=training_options.LEARNING
+        ),
     ] = None,
     micro_batch_size: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Images in memory at once; the gradient stays the same.", rich_help_panel=_LEARNING
+            metavar="N",
+            help="Images in memory at once; the gradient stays the same.",
+            rich_help_panel=training_options.LEARNING,
         ),
     ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="X", help="Learning rate after warm-up.", rich_help_panel=_LEARNING)
-    ] = None,
+    learning_rate: training_options.LearningRate = None,
     temperature: Annotated[
-        float | None, typer.Option(metavar="X", help="Temperature of the metric's loss.", rich_help_panel=_LEARNING)
+        float | None,
+        typer.Option(metavar="X", help="Temperature of the metric's loss.", rich_help_panel=training_options.LEARNING),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -182,7 +179,7 @@ def read_settings(task: str, path: Path | None, flags: Mapping[str, Any], settin
         given.append("run.steps=null")  # a file that counts in steps gives way
     if flags.get("data.eval_manifest") is not None:
         given.append("data.eval_fraction=0")  # and so does a file that holds out a share
-    base = os.environ.get("RELSIM_BASE_MODEL") or PUBLISHED_BASE
+    base = os.environ.get("RELSIM_BASE_MODEL") or training_options.PUBLISHED_BASE
     defaults = [f"objective.task={task}", f"model.base={json.dumps(base)}"]
     config = TrainingConfig.from_yaml(path, [*given, *settings], defaults=defaults)
     if config.objective.task != task:

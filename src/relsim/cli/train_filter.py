@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relsim.cli import options
+from relsim.cli import options, training_options
 from relsim.cli.output import emit, print_json
-from relsim.cli.train import PUBLISHED_BASE, read_settings, show_line
+from relsim.cli.train import read_settings, show_line
 
 if TYPE_CHECKING:
     from relsim.training.filter_run import FilterOutcome
-
-_DATA, _RUN, _LEARNING = "Data", "Run", "Learning"
 
 
 def train_filter(
@@ -29,56 +27,42 @@ def train_filter(
     ] = None,
     positive: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE", help="Images labelled Yes: a folder or any source.", rich_help_panel=_DATA),
+        typer.Option(
+            metavar="SOURCE", help="Images labelled Yes: a folder or any source.", rich_help_panel=training_options.DATA
+        ),
     ] = None,
     negative: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE", help="Images labelled No.", rich_help_panel=_DATA),
+        typer.Option(metavar="SOURCE", help="Images labelled No.", rich_help_panel=training_options.DATA),
     ] = None,
-    image_folder: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where the images of manifests are.", rich_help_panel=_DATA),
-    ] = None,
+    image_folder: training_options.ImageFolder = None,
     held_out: Annotated[
         float,
-        typer.Option(metavar="SHARE", help="Share of either label to measure on.", rich_help_panel=_DATA),
+        typer.Option(
+            metavar="SHARE", help="Share of either label to measure on.", rich_help_panel=training_options.DATA
+        ),
     ] = 0.1,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.", rich_help_panel=_RUN),
+        typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.", rich_help_panel=training_options.RUN),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            metavar="YAML", help="Settings of a run (docs/formats.md); flags count for more.", rich_help_panel=_RUN
+            metavar="YAML",
+            help="Settings of a run (docs/formats.md); flags count for more.",
+            rich_help_panel=training_options.RUN,
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="SECTION.KEY=VALUE", help="Any setting, as often as needed.", rich_help_panel=_RUN
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run in this folder stopped.", rich_help_panel=_RUN)
-    ] = False,
+    settings: training_options.Settings = None,
+    resume: training_options.Resume = False,
     num_epochs: Annotated[
-        float | None, typer.Option(metavar="N", help="Visits to each image. Default: 3.", rich_help_panel=_RUN)
+        float | None,
+        typer.Option(metavar="N", help="Visits to each image. Default: 3.", rich_help_panel=training_options.RUN),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Seed of order, dropout and new weights.", rich_help_panel=_RUN)
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.", rich_help_panel=_RUN)
-    ] = None,
-    base_model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR|ID",
-            help=f"Base model. Default: $RELSIM_BASE_MODEL, else {PUBLISHED_BASE}.",
-            rich_help_panel=options.MODEL_PANEL,
-        ),
-    ] = None,
+    seed: training_options.Seed = None,
+    precision: training_options.Precision = None,
+    base_model: training_options.BaseModel = None,
     recipe: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Pixels: squash448 or another side.", rich_help_panel=options.MODEL_PANEL),
@@ -92,20 +76,19 @@ def train_filter(
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Images of a step.", rich_help_panel=_LEARNING)
+        int | None, typer.Option(metavar="N", help="Images of a step.", rich_help_panel=training_options.LEARNING)
     ] = None,
     micro_batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Images in memory at once.", rich_help_panel=_LEARNING)
+        int | None,
+        typer.Option(metavar="N", help="Images in memory at once.", rich_help_panel=training_options.LEARNING),
     ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="X", help="Learning rate after warm-up.", rich_help_panel=_LEARNING)
-    ] = None,
+    learning_rate: training_options.LearningRate = None,
     balance: Annotated[
         bool,
         typer.Option(
             "--balance/--no-balance",
             help="Both labels weigh the same in the loss, however many images each has.",
-            rich_help_panel=_LEARNING,
+            rich_help_panel=training_options.LEARNING,
         ),
     ] = True,
     precision_at_least: Annotated[
@@ -115,7 +98,7 @@ def train_filter(
             min=0,
             max=1,
             help="Threshold of the most images at that precision. Default: the best F1.",
-            rich_help_panel=_LEARNING,
+            rich_help_panel=training_options.LEARNING,
         ),
     ] = None,
     as_json: options.AsJson = False,
