@@ -57,8 +57,8 @@ def fetch_folder(
         raise error(f"{repo_id} has no revision {revision!r} on the Hub") from fault
     except LocalEntryNotFoundError as fault:
         raise error(
-            f"{repo_id} is not in the local cache and the Hub cannot be reached; "
-            "download it once while online, or name a local folder"
+            f"{repo_id} is no folder here, it is not in the local cache, and the Hub cannot be reached; "
+            "download it once while online, or name a folder that is there"
         ) from fault
     except HFValidationError as fault:
         raise error(f"there is no folder {repo_id!r}, and it is no Hub id: {fault}") from fault

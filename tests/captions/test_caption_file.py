@@ -244,3 +244,18 @@ def test_rows_are_on_the_disk_before_they_are_told(small, records, tmp_path):
     caption_to_file(records, small, Plan(DRAWN, batch_size=1), path, on_outcome=look)
     assert len(seen) == len(records)
     assert len(records) > stream.WINDOW_BATCHES  # else it would be one window
+
+
+def test_the_leak_rate_counts_images_and_not_their_runs():
+    """Three of four captions of one image leak, none of the other's: 3/8 over two images, not 3/8 over eight."""
+    from relsim.captions.caption_file import CaptionResult
+    from relsim.data.manifest import ManifestRow
+    from relsim.evaluation.statistics import wilson
+
+    rows = [
+        ManifestRow(image, None, "a caption", {"status": "ok", "run": run, "anonymous": image == "b" or run == 0})
+        for image in "ab"
+        for run in range(4)
+    ]
+    assert CaptionResult(rows).leaks == wilson(0.75, 2)
+    assert CaptionResult([]).leaks is None

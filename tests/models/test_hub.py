@@ -212,6 +212,7 @@ def test_hub_that_is_down(hub, places, downloaded, tmp_path):
     known, unknown = resolve(calls, endpoint=url, home=home)
     assert Path(known["folder"]).is_relative_to(cache)
     assert "the Hub cannot be reached" in unknown["error"]
+    assert "is no folder here" in unknown["error"]
 
 
 @pytest.mark.parametrize("kind", [str, Path])

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
 
 from relsim.captions.interesting import InterestingFilter
-from relsim.errors import SourceError, TrainingError
+from relsim.errors import CheckpointError, SourceError, TrainingError
 from relsim.models.embedded import embedded_folder
 from relsim.models.pixels import Recipe, normalized
 from relsim.models.prompt import FILTER_PROMPT
@@ -351,6 +351,16 @@ class TestRun:
         assert (found["positive_weight"], found["yes_bias"]) == (1.0, 0.0)
         assert found["threshold"]["rule"] == "precision of at least 0.2"
         assert found["held_out"]["precision"]["value"] >= 0.2
+
+    def test_few_held_out_pictures_are_told(self, configured, samples, tmp_path, caplog):
+        train_filter(configured(tmp_path / "run", "run.steps=1"), samples, held_out=0.3)
+        assert any("little more than a guess" in message for message in caplog.messages)
+
+    def test_a_base_that_is_not_there_is_told_before_pictures_are_cut(self, configured, samples, tmp_path):
+        config = configured(tmp_path / "run", f"model.base={tmp_path / 'nowhere'}")
+        with pytest.raises(CheckpointError, match="there is no folder"):
+            train_filter(config, samples, held_out=0.3)
+        assert not (tmp_path / "run" / "crops").exists()
 
     def test_another_task_is_refused(self, configured, samples, tmp_path):
         with pytest.raises(TrainingError, match=r"objective\.task yes_no, not caption"):

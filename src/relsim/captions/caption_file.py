@@ -10,6 +10,7 @@ Rows are added a window at a time, in order, and flushed. What a kill costs is t
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -66,9 +67,15 @@ class CaptionResult:
 
     @property
     def leaks(self) -> Estimate | None:
-        """The share of captions that are not anonymous, with Wilson's 95 % interval; None without captions."""
-        verdicts = [row.extra["anonymous"] for row in self.captions]
-        return wilson(verdicts.count(False), len(verdicts)) if verdicts else None
+        """The share of captions that are not anonymous, with Wilson's 95 % interval; None without captions.
+
+        The interval counts images: captions of one image by several runs are not independent.
+        """
+        by_image: dict[str, list[bool]] = {}
+        for row in self.captions:
+            by_image.setdefault(row.image_hash, []).append(row.extra["anonymous"])
+        shares = [verdicts.count(False) / len(verdicts) for verdicts in by_image.values()]
+        return wilson(math.fsum(shares), len(shares)) if shares else None
 
 
 def caption_to_file(

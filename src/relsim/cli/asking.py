@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,6 +66,22 @@ def settings_of(given: Sequence[str], own: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError:
             settings[name] = value
     return {name: value for name, value in settings.items() if value is not None}
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """A folder of answers, made and locked from the first question to the last file. Raises `RelsimError`."""
+    from relsim.errors import RelsimError
+    from relsim.files import FileInUseError, exclusive_lock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive_lock(folder / ".lock"):
+            yield
+    except FileInUseError as error:
+        raise RelsimError(f"another process is asking for {folder}; let it finish, or name another folder") from error
+    except OSError as error:
+        raise RelsimError(f"{folder} cannot be written: {(error.strerror or str(error)).lower()}") from error
 
 
 def open_endpoint(

@@ -86,9 +86,10 @@ def caption_groups(
         replies=replies or out / "replies",
         ask_again=ask_again,
     )
-    outcomes = _ask(groups, asked, out, images or _beside(seed_groups), max_side, quiet=as_json)
-    report = report_of(outcomes, asked, prompt=GROUP_PROMPT, max_side=max_side, prices=prices)
-    write_files(out, outcomes, report)
+    with asking.alone(out):
+        outcomes = _ask(groups, asked, images or _beside(seed_groups), max_side, quiet=as_json)
+        report = report_of(outcomes, asked, prompt=GROUP_PROMPT, max_side=max_side, prices=prices)
+        write_files(out, outcomes, report)
     if as_json:
         print_json(report)
     else:
@@ -98,26 +99,17 @@ def caption_groups(
 
 
 def _ask(
-    groups: Sequence[Any], endpoint: Endpoint, out: Path, images: Path | None, max_side: int, *, quiet: bool
+    groups: Sequence[Any], endpoint: Endpoint, images: Path | None, max_side: int, *, quiet: bool
 ) -> list[GroupCaption]:
-    """All outcomes in the order of the groups, with the folder of results locked meanwhile."""
+    """All outcomes in the order of the groups."""
     from relsim.captions.groups import caption_groups
-    from relsim.errors import RelsimError
-    from relsim.files import FileInUseError, exclusive_lock
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        bar = image_progress(len(groups), quiet=quiet, doing="asking", unit="groups")
-        with exclusive_lock(out / ".lock"), bar as advance:
-            found = {}
-            for place, outcome in caption_groups(groups, endpoint, image_folder=images, max_side=max_side):
-                advance(outcome)
-                found[place] = outcome
-            return [found[place] for place in range(len(groups))]
-    except FileInUseError as error:
-        raise RelsimError(f"another process is asking for {out}; let it finish, or name another folder") from error
-    except OSError as error:
-        raise RelsimError(f"{out} cannot be written: {(error.strerror or str(error)).lower()}") from error
+    with image_progress(len(groups), quiet=quiet, doing="asking", unit="groups") as advance:
+        found = {}
+        for place, outcome in caption_groups(groups, endpoint, image_folder=images, max_side=max_side):
+            advance(outcome)
+            found[place] = outcome
+    return [found[place] for place in range(len(groups))]
 
 
 def _beside(seed_groups: Path) -> Path | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -138,7 +137,7 @@ def ask_judge(
 
     prompt = find_prompt(given.prompt)
     orders = BOTH_ORDERS[:1] if given.one_order else BOTH_ORDERS
-    with _locked(replies):
+    with asking.alone(replies):
         judge, earlier = open_judge(given, prompt, replies), None
         if isinstance(judge, Endpoint):
             judge, earlier = settle_json(judge, pairs, prompt, max_side=given.max_side)
@@ -188,21 +187,6 @@ def tell(judged: Sequence[JudgedPair], report: dict[str, Any], out: Path) -> Non
     told = [(item.pair.query_id, item.pair.match.image_id, item.verdict) for item in failed]
     lines = [f"{query}, {match}: {verdict.reason} ({verdict.status.value})" for query, match, verdict in told]
     note_some(lines, rest=f"{out} has all")
-
-
-@contextmanager
-def _locked(replies: Path) -> Iterator[None]:
-    from relsim.errors import RelsimError
-    from relsim.files import FileInUseError, exclusive_lock
-
-    try:
-        replies.mkdir(parents=True, exist_ok=True)
-        with exclusive_lock(replies / ".lock"):
-            yield
-    except FileInUseError as error:
-        raise RelsimError(f"another process is asking for {replies}; let it finish, or name another place") from error
-    except OSError as error:
-        raise RelsimError(f"{replies} cannot be written: {(error.strerror or str(error)).lower()}") from error
 
 
 def _cells(mean: dict[str, float] | None) -> list[str]:

@@ -31,6 +31,7 @@ from relsim.captions.interesting import InterestingFilter
 from relsim.errors import TrainingError
 from relsim.files import flush, temporary_beside
 from relsim.models.checkpoint_writing import add_metadata
+from relsim.models.hub import resolve_folder
 from relsim.models.pixels import Recipe
 from relsim.training.config import TrainingConfig
 from relsim.training.crop_build import build_crops
@@ -43,6 +44,7 @@ from relsim.training.tracking import Watcher
 SCHEMA = "relsim.filter_report/1"
 REPORT, PLOT = "filter.json", "calibration.png"
 _AT_ONCE = 256
+_FEW, _GUESS = 10, 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -75,6 +77,7 @@ def train_filter(
     """
     if config.objective.task != "yes_no":
         raise TrainingError(f"a filter is trained with objective.task yes_no, not {config.objective.task}")
+    resolve_folder(config.model.base)  # a base that cannot be had is told before pictures are cut
     parts = split_by_label(samples, held_out)
     data, out = config.data, config.run.out
     folders = (data.crops or out / "crops", data.eval_crops or out / "eval_crops")
@@ -137,12 +140,18 @@ def _measured(checkpoint: Path, store: CropStore, precision_at_least: float | No
     threshold = agreement.choose_threshold(labels, scores, precision_at_least=precision_at_least)
     if not threshold.reached:
         _log.warning("no threshold has a %s; the most precise one is taken", threshold.rule)
+    few = min(int(labels.sum()), int((~labels).sum()))
+    if few < _FEW:
+        _log.warning("one label has %d held-out pictures; threshold and figures are little more than a guess", few)
     across = agreement.cross_fitted(labels, scores, precision_at_least=precision_at_least)
     weighted = scores / (scores + (1 - scores) * math.exp(interesting.yes_bias))
+    held_out = agreement.report(labels, scores, threshold)
+    if held_out["roc_auc"] <= _GUESS:
+        _log.warning("the filter ranks the held-out pictures no better than chance (AUC %.3f)", held_out["roc_auc"])
     return {
         "yes_bias": interesting.yes_bias,
         "threshold": asdict(threshold),
-        "held_out": agreement.report(labels, scores, threshold),
+        "held_out": held_out,
         "at_half": Confusion.at(labels, scores, 0.5).to_json(),
         "cross_fitted": None if across is None else across.to_json(),
         "uncorrected": {
