@@ -93,6 +93,20 @@ def test_the_new_groups_are_seed_groups_again(verb, groups, flags, tmp_path):
     ]
 
 
+def test_groups_that_a_person_has_corrected_stay(verb, server, groups, flags, tmp_path):
+    seeds = groups(3)
+    verb("caption", "groups", seeds, *flags)
+    path = tmp_path / "out" / "seed_groups.jsonl"
+    written = path.read_text()
+    again = verb("caption", "groups", seeds, *flags)
+    assert (path.read_text(), "corrected" in again.stderr) == (written, False)
+    corrected = written.replace(json.loads(written.splitlines()[0])["anonymous_caption"], "A better {Caption}")
+    path.write_text(corrected)
+    told = verb("caption", "groups", seeds, *flags)
+    assert (path.read_text(), told.exit_code) == (corrected, 0)
+    assert path.with_name("seed_groups.new.jsonl").read_text() == written
+
+
 def test_the_table_for_review_has_verdict_findings_and_paths(verb, server, groups, flags, tmp_path):
     server.text = 'A\tcat and\n{Object}\u2028"x"'
     assert verb("caption", "groups", groups(1), *flags).exit_code == 0

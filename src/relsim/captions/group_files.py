@@ -1,7 +1,9 @@
 """The files that captions of groups are written to, in one folder.
 
     captions.jsonl      one line for each group, whatever became of it
-    seed_groups.jsonl   the groups with a caption, in the published form, to train a captioner on
+    seed_groups.jsonl   the groups with a caption, in the published form, to correct and to train a captioner on; beside
+                        it, as `sha256sum` has it, the digest of what was written: a file that a person has corrected
+                        stays, and what would have taken its place is in seed_groups.new.jsonl
     review.tsv          group, caption, verdict and paths, for a person to read through
     report.json         what was asked, how, and what it cost
     replies/            the answers as they came (see `relsim.endpoint.cache`), unless they are kept elsewhere
@@ -11,7 +13,9 @@ All but the answers are written at the end, each under a temporary name first.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +33,7 @@ from relsim.evaluation.statistics import wilson
 from relsim.files import flush, temporary_beside
 
 SCHEMA = "relsim.group_captions/1"
+_log = logging.getLogger(__name__)
 
 CAPTIONS, SEED_GROUPS, REVIEW, REPORT, REPLIES = (
     "captions.jsonl",
@@ -37,6 +42,7 @@ CAPTIONS, SEED_GROUPS, REVIEW, REPORT, REPLIES = (
     "report.json",
     "replies",
 )
+_CORRECTED, _DIGEST = "seed_groups.new.jsonl", "seed_groups.jsonl.sha256"
 _REVIEW_COLUMNS = ("group", "status", "caption", "verdict", "findings", "published_caption", "images")
 
 
@@ -93,18 +99,16 @@ def report_of(
 
 def write_files(folder: Path, outcomes: Sequence[GroupCaption], report: Mapping[str, Any]) -> None:
     """Write the four files. Raises `RelsimError`."""
+    captioned = [replace(item.group, caption=item.caption) for item in outcomes if item.caption is not None]
+    groups = [_json(seed_group(group)) for group in captioned]
     lines = {
         CAPTIONS: map(_json, map(row_of, outcomes)),
-        SEED_GROUPS: (
-            _json(seed_group(replace(outcome.group, caption=outcome.caption)))
-            for outcome in outcomes
-            if outcome.caption is not None
-        ),
         REVIEW: map("\t".join, [_REVIEW_COLUMNS, *map(_review, outcomes)]),
         REPORT: [json.dumps(report, indent=2, ensure_ascii=False)],
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _write_groups(folder, groups)
         for name, text in lines.items():
             _write(folder / name, text)
         flush(folder)
@@ -152,6 +156,21 @@ def _review(outcome: GroupCaption) -> tuple[str, ...]:
 def _harmless(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula; what a model says comes from elsewhere."""
     return f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell
+
+
+def _write_groups(folder: Path, lines: Sequence[str]) -> None:
+    """Write the seed groups, unless a person has corrected those that are there."""
+    path, digest = folder / SEED_GROUPS, folder / _DIGEST
+    new = hashlib.sha256("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")).hexdigest()
+    if path.exists() and digest.exists():
+        written = digest.read_text(encoding="utf-8").split(maxsplit=1)[:1]
+        # A kill may have come between the two files; then what is there is what is to be written.
+        if hashlib.sha256(path.read_bytes()).hexdigest() not in (*written, new):
+            _log.warning("%s has been corrected and stays; the captions of this run are in %s", path, _CORRECTED)
+            _write(folder / _CORRECTED, lines)
+            return
+    _write(path, lines)
+    _write(digest, [f"{new}  {SEED_GROUPS}"])
 
 
 def _json(row: Mapping[str, Any]) -> str:
