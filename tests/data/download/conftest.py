@@ -73,7 +73,7 @@ def quick(ca_file):
         ca_file=ca_file,
         decoders=1,
         connect_timeout=20,
-        read_timeout=3,
+        read_timeout=5,
         total_timeout=8,
         decode_timeout=10,
         retries=1,

@@ -1,9 +1,14 @@
 """The folder of a download: what is kept, what is refused, and what a second run changes."""
 
 import asyncio
+import contextlib
+import gc
 import hashlib
 import io
 import json
+import socket
+import ssl
+import threading
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -288,3 +293,35 @@ def test_the_defaults_are_safe():
     assert not defaults.allow_private
     assert not defaults.ignore_robots
     assert defaults.user_agent.startswith("relsim/")
+
+
+@pytest.fixture
+def frozen(authority):
+    """A TLS server that reads requests and then does nothing: no answer, and no farewell when the client closes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    held, ended = [], threading.Event()
+
+    def serve():
+        while not ended.is_set():
+            with contextlib.suppress(OSError):
+                client = context.wrap_socket(listening.accept()[0], server_side=True)
+                client.recv(65_536)
+                held.append(client)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.1)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}"
+        ended.set()
+        thread.join()
+    for client in held:
+        client.close()
+
+
+def test_a_server_that_says_no_farewell_leaves_no_connection_open(frozen, fetch):
+    """TLS waits for the other side when it closes; an unclosed connection would be a warning, and so a failure."""
+    rows, _ = fetch(*(f"/{number}.jpg" for number in range(4)), base=frozen, read_timeout=0.3, retries=0)
+    assert [row.status for row in rows] == [Status.TIMEOUT] * 4
+    gc.collect()
