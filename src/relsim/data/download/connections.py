@@ -44,8 +44,8 @@ def open_session(options: DownloadOptions, policy: Policy, lookups: ThreadPoolEx
         ttl_dns_cache=_NAMES_KEPT,
         limit=0,  # the queue sees to both
         limit_per_host=0,
-        # TLS waits for the other side's farewell when it closes. From 3.12.8 and 3.13.1 on Python gives up waiting itself,
-        # and aiohttp warns where this is asked for in vain.
+        # TLS waits for the other side's farewell when it closes. From 3.12.8 and 3.13.1 on Python gives up waiting
+        # itself, and aiohttp warns where this is asked for in vain.
         enable_cleanup_closed=sys.version_info < (3, 12, 8) or (3, 13) <= sys.version_info < (3, 13, 1),
         socket_factory=checked_socket,
     )
