@@ -147,3 +147,19 @@ def pictures(body):
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     files = [base64.b64decode(url.partition(";base64,")[2]) for url in urls]
     return [(url[5 : url.index(";")], Image.open(io.BytesIO(file))) for url, file in zip(urls, files, strict=True)]
+
+
+def dripping(seconds, *, headers=False):
+    """A whole answer, but a byte every so many seconds: of the body, or from the first byte of the headers on."""
+
+    def behave(handler, body):
+        content = json.dumps(completion("{Word}")).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        whole = b"" if headers else head
+        handler.wfile.write(whole)
+        for byte in (head + content)[len(whole) :]:
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            threading.Event().wait(seconds)
+
+    return behave

@@ -1,5 +1,7 @@
 """Questions to a real local server, with every fault that a server has."""
 
+import asyncio
+import gc
 import json
 import logging
 import socket
@@ -267,6 +269,39 @@ class TestFaults:
         assert reply.reason.endswith("(3 tries)")
         assert endpoint(policy).ask(question("?")).status is ReplyStatus.OK
         assert len(server.asked) == 4
+
+    @pytest.mark.parametrize("headers", [False, True], ids=["body", "headers"])
+    def test_a_server_that_drips_its_answer_is_given_up_in_time(self, server, chat_server, endpoint, question, headers):
+        """A byte a second: no read is slow, and the whole would take minutes."""
+        server.then(chat_server.dripping(1.0, headers=headers))
+        started = time.monotonic()
+        reply = endpoint({"timeout": 1.5, "tries": 1}).ask(question("?"))
+        assert 1.5 <= time.monotonic() - started < 5
+        assert (reply.status, reply.reason) == (ReplyStatus.TIMEOUT, "no answer within 1.5 s")
+
+    def test_an_answer_that_drips_in_time_is_one(self, server, chat_server, endpoint, question):
+        server.then(chat_server.dripping(0.001))
+        assert ended(endpoint({"timeout": 10, "tries": 1}).ask(question("?"))) == ("ok", "{Word}")
+
+    def test_the_connection_and_the_thread_end_with_the_endpoint(self, server, endpoint, question):
+        names = lambda: [thread.name for thread in threading.enumerate()]  # noqa: E731 - asked again and again
+        asked = endpoint()
+        asked.ask(question("?"))
+        assert "endpoint-loop" in names()
+        del asked
+        gc.collect()
+        deadline = time.monotonic() + 5
+        while "endpoint-loop" in names() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert "endpoint-loop" not in names()
+
+    def test_it_can_be_asked_where_a_loop_is_running(self, endpoint, question):
+        """As in a notebook."""
+
+        async def ask():
+            return endpoint().ask(question("?"))
+
+        assert asyncio.run(ask()).status is ReplyStatus.OK
 
     def test_what_the_server_rejects_is_not_sent_again(self, server, chat_server, endpoint, question):
         server.then(chat_server.status(400, content=b'{"error": {"message": "temperature is not supported"}}'))

@@ -29,7 +29,9 @@ Concurrency = Annotated[
 PerMinute = Annotated[
     float | None, typer.Option(metavar="N", help="Questions a minute at most.", rich_help_panel=PANEL)
 ]
-Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="Longest wait for one answer.", rich_help_panel=PANEL)]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", help="Time for one answer, to its last byte.", rich_help_panel=PANEL)
+]
 Tries = Annotated[int, typer.Option(metavar="N", min=1, help="Tries for each question.", rich_help_panel=PANEL)]
 AskAgain = Annotated[
     bool, typer.Option("--ask-again", help="Ask anew where the kept answer is of no use.", rich_help_panel=PANEL)

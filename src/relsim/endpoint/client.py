@@ -3,9 +3,10 @@
     endpoint = Endpoint("http://localhost:8000/v1", "qwen", cache=ReplyCache("replies"))
     reply = endpoint.ask([Message("user", (Picture(data), "What is this?"))])
 
-Tried again, with pauses: timeouts, cut connections, 408, 409, 425, 429 (after the pause that `Retry-After` asks for,
-and all other questions wait as well) and 5xx. Not tried again: what the server rejects as it is. A key, an
-address or a model that cannot be used ends everything with `EndpointError`.
+A try may take `Policy.timeout` seconds, from finding the server to the last byte of its answer. Tried again, with
+pauses: what took longer, cut connections, 408, 409, 425, 429 (after the pause that `Retry-After` asks for, and all
+other questions wait as well) and 5xx. Not tried again: what the server rejects as it is. A key, an address or a model
+that cannot be used ends everything with `EndpointError`.
 
 The key is a secret: it is taken from the environment, sent, and blacked out wherever a server repeats it.
 """
@@ -26,17 +27,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from relsim.endpoint.cache import ReplyCache
+from relsim.endpoint.channel import Channel
 from relsim.endpoint.messages import Message, Question, as_question, as_sent, describe, request_key
 from relsim.endpoint.pace import Pace, Policy, wanted_pause
 from relsim.endpoint.replies import Reply, ReplyStatus, Usage, read_answer
 from relsim.errors import EndpointError, MissingExtraError
-
-if TYPE_CHECKING:
-    from openai import OpenAI
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 """The environment variable that holds the key, unless another is named."""
@@ -207,16 +206,10 @@ class Endpoint:
         import openai
 
         try:
-            # Through extra_body, since servers know settings that the client does not.
-            response = self._client.chat.completions.with_raw_response.create(
-                model=self.model,
-                messages=body,  # type: ignore[arg-type]  # one of its many dictionaries
-                extra_body=self.settings,
-                timeout=self.policy.timeout,
-            )
-            return _Try(ReplyStatus.OK, raw=self._blacked_out(response.http_response.text))
-        except openai.APITimeoutError:
-            return _Try(ReplyStatus.TIMEOUT, f"no answer within {self.policy.timeout:g} s", again=True)
+            text = self._channel.completion(self.model, body, self.settings, seconds=self.policy.timeout)
+            return _Try(ReplyStatus.OK, raw=self._blacked_out(text))
+        except TimeoutError as error:
+            return _Try(ReplyStatus.TIMEOUT, str(error), again=True)
         except openai.APIStatusError as error:
             return self._refused(error.status_code, error.response.text, error.response.headers)
         except openai.APIConnectionError as error:
@@ -251,15 +244,15 @@ class Endpoint:
         return _Try(ReplyStatus.REJECTED, reason, raw)
 
     @functools.cached_property
-    def _client(self) -> OpenAI:
-        from openai import AzureOpenAI, OpenAI
+    def _channel(self) -> Channel:
+        from openai import AsyncAzureOpenAI, AsyncOpenAI
 
         # Its own retries would hide from the counts here what was asked how often.
         key, retries = self._key or _NO_KEY, 0
         if self.api_version is None:
-            return OpenAI(base_url=self.base_url, api_key=key, max_retries=retries)
+            return Channel(AsyncOpenAI(base_url=self.base_url, api_key=key, max_retries=retries))
         address, version = self.base_url, self.api_version
-        return AzureOpenAI(azure_endpoint=address, api_version=version, api_key=key, max_retries=retries)
+        return Channel(AsyncAzureOpenAI(azure_endpoint=address, api_version=version, api_key=key, max_retries=retries))
 
     def _blacked_out(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
