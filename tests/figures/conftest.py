@@ -50,3 +50,26 @@ def retrieved(pictures, tmp_path_factory, write):
         "next": [row(query, [query + 4 if query == 0 else query + 5, 10, 11]) for query in range(4)],
     }
     return write(tmp_path_factory.mktemp("run"), "retrieved_images.json", content)
+
+
+@pytest.fixture(scope="session")
+def collisions():
+    """`collisions(figure)` gives the pairs of texts that overlap, and the texts that reach beyond the figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    def find(figure):
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+        boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+        over = [
+            (name, other)
+            for place, (name, box) in enumerate(boxes)
+            for other, second in boxes[place + 1 :]
+            if box.overlaps(second)
+        ]
+        width, height = canvas.get_width_height()
+        return over, [name for name, box in boxes if box.x0 < 0 or box.y0 < 0 or box.x1 > width or box.y1 > height]
+
+    return find

@@ -1,5 +1,7 @@
 """The similarity space: published normalisation and grid by brute force, percentiles, and a figure without overlap."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -179,3 +181,14 @@ def test_ticks_say_what_the_scale_says():
         space = make_space(Query("q", ""), found, settings=SpaceSettings(scale=scale, columns=4, rows=4))
         labels = [label.get_text() for label in draw_space(space).axes[0].get_xticklabels()]
         assert (labels[0], labels[-1]) == ends
+
+
+@pytest.mark.parametrize("scale", ["published", "percentile", "raw"])
+@pytest.mark.parametrize(("columns", "rows"), [(1, 1), (2, 2), (8, 5), (3, 10), (20, 2), (20, 10), (100, 100)])
+def test_words_of_the_figure_keep_apart_on_every_grid(pictures, collisions, columns, rows, scale):
+    settings = SpaceSettings(scale=scale, columns=columns, rows=rows)
+    names = ("relsim-mini-attributes-of-a-long-name", "a-checkpoint-of-a-name-that-is-very-long-indeed")
+    space = make_space(Query("q", str(pictures / "11.png")), hits(30), settings=settings, names=names)
+    figure = draw_space(replace(space, collection=12_345), title="A title")
+    assert collisions(figure) == ([], [])
+    assert max(figure.get_size_inches()) < 45

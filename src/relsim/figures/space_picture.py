@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CELL = 0.72
-"""Inches of a cell's side."""
-_LEFT, _RIGHT, _BOTTOM, _TOP = 2.15, 0.25, 0.75, 0.55
+_CELL, _WIDE, _HIGH, _NARROWEST, _LONGEST = 0.72, 6.2, 7.2, 2.7, 40.0
+"""Inches: a cell's side; sides that few cells grow to fill; what words below the grid need; the most of a side."""
+_LEFT, _RIGHT, _BOTTOM, _TOP = 2.15, 0.25, 0.74, 0.55
+_TITLE, _LINE, _LETTERS = 10.5, 0.19, 11.0
+"""Of the words at an axis: points, inches of a line, and letters an inch."""
 _GAP = 0.05
 _PIXELS = 220  # an inch, of the thumbnails
 _CORNERS = (
@@ -54,15 +57,23 @@ def slots(count: int) -> Iterator[Slot]:
 def draw_space(space: Space, *, title: str | None = None) -> Figure:
     """The space as a figure; a picture that cannot be read is a grey square with a cross, and the figure says so."""
     columns, rows = space.settings.columns, space.settings.rows
-    width, height = columns * _CELL, rows * _CELL
-    whole = (_LEFT + width + _RIGHT, _BOTTOM + height + _TOP)
+    cell = cell_side(columns, rows)
+    width, height = columns * cell, rows * cell
+    across, up = (
+        textwrap.wrap(_axis_title(space, axis, name), max(12, int(inches * _LETTERS)))
+        for axis, name, inches in ((space.x, "look", width), (space.y, "relation", height))
+    )
+    bottom, left = _BOTTOM + len(across) * _LINE, _LEFT + max(0, len(up) - 2) * _LINE
+    whole = (left + width + _RIGHT, bottom + height + _TOP)
     figure = new_figure(*whole, constrained=False)
-    axes = figure.add_axes((_LEFT / whole[0], _BOTTOM / whole[1], width / whole[0], height / whole[1]))
+    axes = figure.add_axes((left / whole[0], bottom / whole[1], width / whole[0], height / whole[1]))
     axes.set_xlim(0, columns)
     axes.set_ylim(0, rows)
     _ground(axes, columns, rows)
-    unreadable = _place(axes, space)
+    unreadable = _place(axes, space, cell)
     _ticks(axes, space)
+    axes.set_xlabel("\n".join(across), fontsize=_TITLE, color=INK, labelpad=25)  # below the names of the corners
+    axes.set_ylabel("\n".join(up), fontsize=_TITLE, color=INK)
     _query(figure, space, whole)
     shown = sum(point.shown for point in space.points)
     parts = [f"{shown:,} of {len(space.points):,} pictures shown"]
@@ -74,6 +85,12 @@ def draw_space(space: Space, *, title: str | None = None) -> Figure:
     if title:
         figure.text(0.15 / whole[0], 1 - 0.12 / whole[1], title, va="top", fontsize=12, color=INK)
     return figure
+
+
+def cell_side(columns: int, rows: int) -> float:
+    """Inches of a cell's side: larger where there are few, smaller where there are very many."""
+    side = max(_CELL, _NARROWEST / columns, min(_WIDE / columns, _HIGH / rows))
+    return min(side, max(_LONGEST / max(columns, rows), _NARROWEST / columns))
 
 
 def _ground(axes: Axes, columns: int, rows: int) -> None:
@@ -91,8 +108,8 @@ def _ground(axes: Axes, columns: int, rows: int) -> None:
         )  # fmt: skip
 
 
-def _place(axes: Axes, space: Space) -> int:
-    """Draw the pictures; gives how many could not be read."""
+def _place(axes: Axes, space: Space, side: float) -> int:
+    """Draw the pictures into cells of that many inches; gives how many could not be read."""
     cells: dict[tuple[int, int], list[Point]] = defaultdict(list)
     for point in space.points:
         if point.shown:
@@ -100,7 +117,7 @@ def _place(axes: Axes, space: Space) -> int:
     unreadable = 0
     for (column, row), points in sorted(cells.items()):
         for point, slot in zip(points, slots(len(points)), strict=True):
-            pixels, readable = picture_or_stand_in(point.source, max(16, round(slot.side * _CELL * _PIXELS)))
+            pixels, readable = picture_or_stand_in(point.source, max(16, round(slot.side * side * _PIXELS)))
             unreadable += not readable
             high, wide = pixels.shape[:2]
             longer = max(high, wide)
@@ -117,13 +134,12 @@ def _place(axes: Axes, space: Space) -> int:
 
 
 def _ticks(axes: Axes, space: Space) -> None:
-    for axis, part, count, name in (
-        (axes.xaxis, space.x, space.settings.columns, "look"),
-        (axes.yaxis, space.y, space.settings.rows, "relation"),
+    for axis, part, count in (
+        (axes.xaxis, space.x, space.settings.columns),
+        (axes.yaxis, space.y, space.settings.rows),
     ):
         places = [count * share for share in (0, 0.25, 0.5, 0.75, 1)]
         axis.set_ticks(places, [_tick(space, part, place / count) for place in places], fontsize=9, color=INK)
-        axis.set_label_text(_axis_title(space, part, name), fontsize=10.5, color=INK)
 
 
 def _tick(space: Space, axis: Axis, share: float) -> str:
