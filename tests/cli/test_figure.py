@@ -101,6 +101,53 @@ def test_a_folder_is_embedded_with_the_embedded_models(made, verb, tmp_path):
     assert content["axes"]["x"]["name"] == "relsim-mini-attributes"
     assert content["axes"]["y"]["percentile_of"] == "unrelated pairs"
     assert len(content["points"]) == 7
+    assert "8 embedded by relsim-mini, 8 embedded by relsim-mini-attributes" in result.stderr
+    again = verb("space", made / "images" / "2.png", made / "images", "-o", tmp_path / "again.svg", "--workers", 1)
+    assert again.exit_code == 0, again.stderr
+    assert "0 embedded by relsim-mini, 0 embedded by relsim-mini-attributes" in again.stderr
+    assert json.loads((tmp_path / "again.json").read_text())["points"] == content["points"]
+    part = [made / "images" / f"{number}.png" for number in (2, 3, 4)]
+    fewer = verb("space", part[0], *part, "-o", tmp_path / "part.svg", "--tables", tmp_path / "part", "--workers", 1)
+    assert fewer.exit_code == 0, fewer.stderr
+    assert len(json.loads((tmp_path / "part.json").read_text())["points"]) == 2
+
+
+def test_tables_of_another_collection_are_refused(made, verb, refused, tmp_path):
+    """The same ids, other pictures: vectors of the ones would be told of the others."""
+    (tmp_path / "others").mkdir()
+    for number in range(3):
+        Image.new("RGB", (40, 40), (200, 90 * number, 0)).save(tmp_path / "others" / f"{number}.png")
+    words = ("--workers", 1, "--tables", tmp_path / "tables")
+    first = verb("space", "1.png", tmp_path / "others", "-o", tmp_path / "s.svg", *words)
+    assert first.exit_code == 0, first.stderr
+    told = refused("space", "1.png", made / "images", "-o", tmp_path / "t.svg", *words)
+    assert re.search(r"holds 0.png of another collection .*others.*; name another folder for tables", told)
+    assert not (tmp_path / "t.svg").exists()
+
+
+def test_a_document_of_another_kind_is_not_written_over(space, made, refused, tmp_path):
+    """Neither is a picture of the collection; a space that is there is."""
+    tables = (made / "works", "--attributes", made / "looks")
+    for content in ('{"schema": "relsim.triplets/1"}', "my notes"):
+        (tmp_path / "s.json").write_text(content)
+        told = refused("space", "3.png", *tables, "-o", tmp_path / "s.png")
+        assert "s.json is there, and is no document of the kind space" in told
+        assert (tmp_path / "s.json").read_text() == content
+        told = refused("space", "3.png", *tables, "-o", tmp_path / "t.png", "--published", tmp_path / "s.json")
+        assert "no document of the kind xy" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.json"]
+    assert "is a picture of the collection" in refused("space", "3.png", *tables, "-o", made / "images" / "4.png")
+    (tmp_path / "s.json").unlink()
+    assert [len(space("3.png", name="s.png")["points"]) for _ in range(2)] == [7, 7]
+
+
+def test_a_query_is_looked_for_before_anything_is_embedded(made, refused, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    told = refused("space", "22.png", made / "images", "-o", tmp_path / "s.png")
+    assert told.startswith("22.png is neither an id of the collection nor an image file")
+    assert "there are 8 ids, such as 2.png" in told
+    assert "broken.png: " in refused("space", tmp_path / "broken.png", made / "images", "-o", tmp_path / "s.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.png"]
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,23 @@ def check_target(out: Path, sources: Sequence[str], *, example: str) -> None:
         raise RelsimError(f"{out} is one of the sources; --out names another file")
 
 
+def check_document(path: Path, kind: str) -> None:
+    """Refuse to write a document over a file that is there and is of another kind. Raises `RelsimError`."""
+    from relsim.evaluation.result_files import read_result
+
+    if not path.exists():
+        return
+    try:
+        found = read_result(path).kind
+    except RelsimError:
+        found = "none that is known"
+    if found != kind:
+        raise RelsimError(
+            f"{path} is there, and is no document of the kind {kind} (but {found}), which would be written over it; "
+            "name another file"
+        )
+
+
 def load_model(options: Mapping[str, str]) -> RelationalSimilarity:
     """The model of these options, loaded once. Raises `CheckpointError` or `DeviceError`."""
     return _load_model(tuple(sorted(options.items())))

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from relsim.cli import options, specs
-from relsim.cli.output import emit, image_progress, note, print_json
+from relsim.cli.output import emit, image_progress, note, note_failures, print_json
+from relsim.data.identity import printable
 from relsim.errors import RelsimError
+from relsim.models.embedded import DEFAULT, DEFAULT_ATTRIBUTES
 
 if TYPE_CHECKING:
+    from relsim.data.records import ImageRecord
     from relsim.encoders.base import AnyEncoder
     from relsim.vectors.query import Query
     from relsim.vectors.view import TableView
 
 EXIT_SOME_FAILED = 3
+_TABLES = "tables"
 
 
 def space(
@@ -54,7 +59,15 @@ def space(
         Path | None, typer.Option(metavar="FILE", help="Write the scores in the published form (xy.json) as well.")
     ] = None,
     title: Annotated[str | None, typer.Option(metavar="TEXT", help="A line above the picture.")] = None,
-    image_folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images of manifests are.")] = None,
+    image_folder: options.ImageFolder = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where vectors of images are kept for the next call, as `relsim evaluate retrieval` keeps them. "
+            "Default: tables, beside the picture.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
     ] = None,
@@ -74,22 +87,32 @@ def space(
     suffix_of(out)
     columns, rows = _grid(grid)
     settings = SpaceSettings(axes, sample or None, columns, rows, per_cell, seed)  # type: ignore[arg-type]  # checked there
-    with ExitStack() as stack:
-        tables, failed = _tables(collection, attributes, stack, image_folder, workers, quiet=as_json)
-        asked, shown = _query(query, tables[0])
-        found = search_two_axes(*tables, asked, len(tables[0]), _load)
-        for line in found.notes:
-            note(f"relsim: {line}")
-        made = make_space(
-            shown,
-            found.hits,  # type: ignore[arg-type]  # two axes give hits with both
-            settings=settings,
-            names=(axis_name(tables[1]), axis_name(tables[0])),
-            nulls=(null_scores(tables[1]), null_scores(tables[0])),
-            fingerprints=(tables[1].fingerprint.to_dict(), tables[0].fingerprint.to_dict()),
-        )
-    save(draw_space(made, title=title), out)
     data = out.with_suffix(".json")
+    written = [path for path in (out, data, published) if path is not None]
+    for path in written:
+        options.check_target(path, [query, *collection], example="space.png")
+    options.check_document(data, "space")
+    if published is not None:
+        options.check_document(published, "xy")
+    found = _collection(collection, attributes, image_folder)
+    _spare(written, found.records)
+    asked, shown = _query(query, found)
+    both, failed = found.tables, 0
+    if both is None:
+        both, failed = _embedded(found.records, tables or out.parent / _TABLES, workers, quiet=as_json)
+    matches = search_two_axes(*both, asked, len(both[0]), _load)
+    for line in matches.notes:
+        note(f"relsim: {line}")
+    known = {record.image_id for record in found.records}  # tables that are kept may hold more
+    made = make_space(
+        shown,
+        [hit for hit in matches.hits if hit.image_id in known],  # type: ignore[misc]  # two axes give hits with both
+        settings=settings,
+        names=(axis_name(both[1]), axis_name(both[0])),
+        nulls=(null_scores(both[1]), null_scores(both[0])),
+        fingerprints=(both[1].fingerprint.to_dict(), both[0].fingerprint.to_dict()),
+    )
+    save(draw_space(made, title=title), out)
     write_json(data, made.to_json())
     if published is not None:
         write_json(published, made.published_form())
@@ -101,6 +124,15 @@ def space(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
+@dataclass(frozen=True, slots=True)
+class _Collection:
+    """Pictures, the ids of those that failed before, and the tables of relation and of look where they are there."""
+
+    records: Sequence[ImageRecord]
+    failed: frozenset[str] = frozenset()
+    tables: tuple[TableView, TableView] | None = None
+
+
 def _grid(text: str) -> tuple[int, int]:
     columns, sign, rows = text.partition("x")
     if not (sign and columns.isdigit() and rows.isdigit() and 1 <= int(columns) <= 100 and 1 <= int(rows) <= 100):
@@ -110,16 +142,8 @@ def _grid(text: str) -> tuple[int, int]:
     return int(columns), int(rows)
 
 
-def _tables(
-    collection: list[str],
-    attributes: Path | None,
-    stack: ExitStack,
-    image_folder: Path | None,
-    workers: int | None,
-    *,
-    quiet: bool,
-) -> tuple[tuple[TableView, TableView], int]:
-    """The tables of relation and of look, and how many images could not be used."""
+def _collection(collection: list[str], attributes: Path | None, image_folder: Path | None) -> _Collection:
+    from relsim.data.dataset import ImageDataset
     from relsim.vectors.table import VectorTable
 
     first = Path(collection[0])
@@ -128,48 +152,81 @@ def _tables(
             raise RelsimError(
                 f"{first} is a table of one axis; name one table, and that of looks with --attributes TABLE"
             )
-        return (VectorTable.open(first), VectorTable.open(attributes)), 0
+        both = VectorTable.open(first), VectorTable.open(attributes)
+        failed = frozenset(failure.record.image_id for failure in both[0].failures())
+        return _Collection(both[0].records(range(len(both[0]))), failed, both)
     if attributes is not None:
         raise RelsimError(f"{first} is no table, and --attributes needs one beside it; leave it away to embed images")
-    from relsim.data.dataset import ImageDataset
-    from relsim.evaluation.encoder_specs import EncoderSpec
-    from relsim.evaluation.retrieval_tables import fill_tables
-    from relsim.models.embedded import DEFAULT, DEFAULT_ATTRIBUTES
-
-    records = ImageDataset.open(collection, image_folder=image_folder, same_id="refuse").records
-    models = [EncoderSpec(name, "relational", {"checkpoint_dir": name}) for name in (DEFAULT, DEFAULT_ATTRIBUTES)]
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relsim-space-")))
-    filled = fill_tables(
-        folder,
-        records,
-        models,
-        specs.load_spec,
-        workers=workers,
-        progress=lambda name, total: image_progress(total, quiet=quiet, doing=f"embedding with {name}"),
-    )
-    failures = filled[DEFAULT].summary.failures
-    for failure in failures:
-        note(f"  {failure.record.image_id}: {failure.reason} ({failure.status.value})")
-    return (filled[DEFAULT].table, filled[DEFAULT_ATTRIBUTES].table), len(failures)
+    return _Collection(ImageDataset.open(collection, image_folder=image_folder, same_id="refuse").records)
 
 
-def _query(query: str, table: TableView) -> tuple[Query, Any]:
-    """What is asked, and how the space names it. A file that is in the table is asked for by its id."""
+def _spare(written: Sequence[Path], records: Sequence[ImageRecord]) -> None:
+    """Refuse to write over a picture of the collection."""
+    sources = {record.source for record in records}
+    for path in written:
+        if os.path.abspath(path) in sources:  # noqa: PTH100 - as sources are made
+            raise RelsimError(f"{path} is a picture of the collection; --out names another file")
+
+
+def _query(query: str, found: _Collection) -> tuple[Query, Any]:
+    """What is asked, and how the space names it, found before anything is embedded.
+
+    A file of the collection is asked for by its id. Raises `RelsimError`, and `ImageError` for what is no picture.
+    """
+    from relsim.data.images import read_image
+    from relsim.data.records import ImageRecord
+    from relsim.errors import ImageError
     from relsim.figures.similarity_space import Query as Shown
     from relsim.vectors.query import Query, QueryKind
 
-    asked = Query.parse(query, table)
-    if asked.kind is QueryKind.TEXT:
-        raise RelsimError("a sentence says nothing of looks: a similarity space needs an id or an image")
-    ids = list(table.ids)
-    if asked.kind is QueryKind.ID:
-        (record,) = table.records([table.positions[asked.value]]) if asked.value in table else (None,)
-        return asked, Shown(asked.value, record.source if record else "")
-    path = str(Path(query).expanduser().resolve())
-    sources = [record.source for record in table.records(range(len(ids)))]
-    if path in sources:
-        asked = Query(QueryKind.ID, ids[sources.index(path)])
-    return asked, Shown(query, path)
+    sources = {record.image_id: record.source for record in found.records}
+    path = os.path.abspath(os.path.expanduser(query))  # noqa: PTH100, PTH111 - Path raises for an unknown user's home
+    by_source = {source: image_id for image_id, source in sources.items()}
+    if query in sources or query in found.failed:  # of one that failed the search says why it has no vector
+        asked = Query(QueryKind.ID, query)
+    elif path in by_source:
+        asked = Query(QueryKind.ID, by_source[path])
+    elif Path(path).is_file():
+        asked = Query(QueryKind.IMAGE, query)
+    else:
+        near = difflib.get_close_matches(query, sources, 3) or sorted(sources)[:3]
+        raise RelsimError(
+            f"{printable(query)} is neither an id of the collection nor an image file, and a sentence says nothing of "
+            f"looks; there are {len(sources):,} ids, such as {printable(', '.join(near)) or 'none'}"
+        )
+    source = sources.get(asked.value, path) if asked.kind is QueryKind.ID else path
+    if found.tables is None or asked.kind is QueryKind.IMAGE:
+        try:
+            read_image(ImageRecord(query, source))
+        except ImageError as error:
+            raise ImageError(error.status, f"{query}: {error.reason}") from error
+    return asked, Shown(asked.value, source)
+
+
+def _embedded(
+    records: Sequence[ImageRecord], folder: Path, workers: int | None, *, quiet: bool
+) -> tuple[tuple[TableView, TableView], int]:
+    """Tables of relation and of look by the embedded models, kept in a folder, and how many images failed."""
+    from relsim.evaluation.encoder_specs import EncoderSpec
+    from relsim.evaluation.retrieval_tables import fill_tables
+
+    models = [EncoderSpec(name, "relational", {"checkpoint_dir": name}) for name in (DEFAULT, DEFAULT_ATTRIBUTES)]
+    try:
+        filled = fill_tables(
+            folder,
+            records,
+            models,
+            specs.load_spec,
+            workers=workers,
+            progress=lambda name, total: image_progress(total, quiet=quiet, doing=f"embedding with {name}"),
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("finished parts are kept, run it again to go on") from None
+    embedded = ", ".join(f"{one.summary.embedded:,} embedded by {name}" for name, one in filled.items())
+    note(f"{embedded}; vectors are in {folder}")
+    failures = filled[DEFAULT].summary.failures
+    note_failures(failures)
+    return (filled[DEFAULT].table, filled[DEFAULT_ATTRIBUTES].table), len(failures)
 
 
 def _load(origin: Mapping[str, Any]) -> AnyEncoder:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from relsim.data.identity import printable
 from relsim.data.records import ImageRecord
 from relsim.encoders.base import AnyEncoder, query_side
 from relsim.encoders.stream import Outcome
@@ -48,12 +49,16 @@ def fill_tables(
     workers: int | None = None,
     progress: Progress,
 ) -> dict[str, Filled]:
-    """A table for each spec, by its label. One encoder is in memory at a time. Raises `TableError`, `EncoderError`."""
+    """A table for each spec, by its label. One encoder is in memory at a time.
+
+    Raises `TableError`, `EncoderError`, and `SourceError` where the folder has tables of another collection.
+    """
     found: dict[str, Filled] = {}
     for spec in specs:
         encoder, origin = load(spec)
         path = _place(folder, spec.label, encoder)
         with VectorTable.open_or_create(path, encoder.fingerprint, encoder.dimension, origin=origin) as table:
+            refuse_others(table, records)
             missing = sum(record.image_id not in table for record in records)
             with progress(spec.label, missing) as advance:
                 summary = fill_table(table, records, encoder, workers=workers, on_outcome=advance)
@@ -78,6 +83,18 @@ def fill_queries(
         with progress(f"queries to {name}", missing) as advance:
             fill_table(table, records, asking, workers=workers, on_outcome=advance)
     return table
+
+
+def refuse_others(table: TableView, records: Sequence[ImageRecord]) -> None:
+    """Refuse a table that was kept of another collection whose ids are the same. Raises `SourceError`."""
+    wanted = {record.image_id: record.source for record in records if record.image_id in table}
+    for kept in table.records([table.positions[image_id] for image_id in wanted]):
+        # A table holds UTF-8, and what is none as its escape (see `relsim.vectors.build`).
+        if kept.source not in (wanted[kept.image_id], printable(wanted[kept.image_id])):
+            raise SourceError(
+                f"{table.path} holds {kept.image_id} of another collection ({kept.source}, and not "
+                f"{printable(wanted[kept.image_id])}); name another folder for tables"
+            )
 
 
 def _place(folder: Path, name: str, encoder: AnyEncoder) -> Path:
