@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import BinaryIO, final
 
 TEMPORARY_PREFIX = ".tmp-"
 _PIECE = 65_536
+_ATTEMPTS, _BETWEEN = 5, 0.01  # seconds; longer than anybody takes to ask whether a file is locked
 
 
 class FileInUseError(OSError):
@@ -82,13 +84,48 @@ def exclusive_lock(path: Path, *, wait: bool = False) -> Iterator[None]:
         raise OSError(errno.ENOLCK, "writing needs a system with flock (Linux, macOS)") from error
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FileInUseError(error.errno, error.strerror, str(path)) from error
+        if wait:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        else:
+            _take(descriptor, path)
         yield
     finally:
         os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody else holds the exclusive lock on a file now; nobody does on one that cannot be opened."""
+    try:
+        import fcntl
+
+        descriptor = os.open(path, os.O_RDONLY)
+    except (ImportError, OSError):
+        return False
+    try:
+        # Held for a moment only, and shared with others who ask: a writer who comes in that moment tries again.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _take(descriptor: int, path: Path) -> None:
+    """The lock on an open file, without waiting longer than for somebody who merely asks."""
+    import fcntl
+
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if attempt == _ATTEMPTS:
+                raise FileInUseError(error.errno, error.strerror, str(path)) from error
+            time.sleep(_BETWEEN)
+        else:
+            return
 
 
 @final

@@ -109,6 +109,25 @@ class Spool:
                 self._end = place.start + place.facts + place.image + _CHECKSUM.size
 
 
+def facts_after(path: Path, position: int) -> tuple[list[dict[str, Any]], int]:
+    """Facts of the records from a position on that are whole by their lengths, and where the next one begins.
+
+    For who looks on while another process writes: images and checksums are passed over.
+    """
+    found: list[dict[str, Any]] = []
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        while position + _HEAD.size <= size:
+            file.seek(position)
+            magic, facts, image = _HEAD.unpack(file.read(_HEAD.size))
+            end = position + _HEAD.size + facts + image + _CHECKSUM.size
+            if magic != _MAGIC or facts > _LONGEST_FACTS or end > size:
+                break
+            found.append(_facts(file, _Place(position + _HEAD.size, facts, image)))
+            position = end
+    return found, position
+
+
 def _whole(file: BinaryIO, position: int, size: int) -> _Place | None:
     """The record at a position, None if it is not whole."""
     file.seek(position)

@@ -45,7 +45,7 @@ from relsim.files import TEMPORARY_PREFIX, FileInUseError, exclusive_lock, flush
 
 HIDDEN = ".download"
 TABLE = "status"
-_RECORD = "run.json"
+RECORD = "run.json"
 _PNG = "png"
 
 
@@ -194,7 +194,7 @@ class Store:
         return total
 
     def _open(self) -> None:
-        known = RunRecord.load(self.hidden / _RECORD)
+        known = RunRecord.load(self.hidden / RECORD)
         if known is None:
             if parts_in(self.folder) or (self.folder / CONTENTS_NAME).exists():
                 raise ShardError(f"{self.folder} holds shards that no download made; name another folder")
@@ -214,7 +214,7 @@ class Store:
                     self._spools[part] = Spool(self._spool_path(part))
 
     def _save(self, record: RunRecord) -> None:
-        record.save(self.hidden / _RECORD)
+        record.save(self.hidden / RECORD)
         self.record = record
 
     def _pending(self, part: int) -> list[int]:
@@ -228,7 +228,7 @@ class Store:
         for number in spool.rows if spool is not None else ():
             facts = spool.facts(number) if spool is not None else {}
             outcomes[number] = facts["status"], datetime.fromisoformat(facts["fetched_at"])
-        return [row for row in self._range(part) if row not in outcomes or _is_due(*outcomes[row], retry)]
+        return [row for row in self._range(part) if row not in outcomes or is_due(*outcomes[row], retry)]
 
     def _merged(self, part: int, reasons: Mapping[int, str | None]) -> Iterator[ShardRow]:
         spool = self._spools.get(part)
@@ -287,5 +287,6 @@ def _free(name: str) -> Iterator[None]:
         raise NameTakenError(f"something else is in the place of the file {name} or of its folder") from error
 
 
-def _is_due(status: str, fetched: datetime | None, retry: Retry | None) -> bool:
+def is_due(status: str, fetched: datetime | None, retry: Retry | None) -> bool:
+    """Whether a row that was fetched then, with that outcome, is to be tried again."""
     return retry is not None and status in retry.statuses and (fetched is None or fetched < retry.moment)
