@@ -42,3 +42,4 @@ def test_an_encoder_without_sentences_runs_the_task_of_pictures(verb, colours):
 def test_what_makes_no_task_is_told(refused, verb, colours):
     assert "no task can be made" in refused("evaluate", "mteb", colours.parent / "images", "--encoder", "fake")
     assert verb("evaluate", "mteb", colours, "--name", "a b").exit_code == 2
+    assert verb("evaluate", "mteb", colours, "--encoder", "fake", "--label", "colour").exit_code == 2

@@ -157,5 +157,10 @@ def test_what_cannot_be_asked_is_told(refused, verb, pictures, plain_images, tmp
     other = plain_images(tmp_path / "other", {"red-black.png": "red"})
     told = refused(*retrieval(pictures / "images", "--encoder", "fake", "--distractors", other, *out))
     assert "the id red-black.png names a picture of the collection" in told
+    wrong = verb(*retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "--label", "relatoin", *out))
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    words = " ".join(wrong.stderr.replace("│", " ").split())
+    assert "no picture has the field 'relatoin'; there are " in words
+    assert "relation" in words.partition("there are ")[2]
     assert verb(*retrieval(one, "--table", "nothing", *out)).exit_code == 2
     assert verb(*retrieval(one, "--encoder", "fake", "--encoder", "fake", *out)).exit_code == 2

@@ -126,3 +126,10 @@ def test_what_is_in_the_place_of_the_data_is_refused_before_the_picture_is_writt
     (tmp_path / "why.json").mkdir()
     assert "why.json is a folder" in refused("explain", *drawn, *LITTLE, *model_flags, "-o", out)
     assert out.read_bytes() == b"earlier"
+
+
+def test_a_document_of_another_kind_is_not_written_over(refused, drawn, tmp_path):
+    (tmp_path / "why.json").write_text('{"schema": "relsim.triplets/1"}')
+    told = refused("explain", *drawn, *LITTLE, "-o", tmp_path / "why.png")
+    assert "no document of the kind explain (but triplets)" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["why.json"]

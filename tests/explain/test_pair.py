@@ -136,6 +136,19 @@ def test_the_figure_says_what_the_document_says_and_is_the_same_again(explained)
     assert rendered(figure, ".svg") == rendered(explained.figure(title="Two pictures"), ".svg")
 
 
+def test_maps_of_both_pictures_share_one_scale_that_the_figure_tells_of(explained):
+    figure = explained.figure()
+    maps = [axes.images[1] for axes in figure.axes if len(axes.images) == 2]
+    assert [image.cmap.name for image in maps] == ["viridis", "PuOr_r"] * 2
+    cells = [picture.attention.cells() for picture in explained.pictures]
+    most = max(found.max() * found.size for found in cells)
+    assert [image.get_clim() for image in maps[::2]] == [pytest.approx((0, most), rel=0.01)] * 2
+    low, high = maps[1].get_clim()
+    assert maps[3].get_clim() == (low, high) == (-high, high)
+    assert max(np.abs(image.get_array()).max() for image in maps[1::2]) == pytest.approx(high)
+    assert "A and B share the scale of each map" in [text.get_text() for text in figure.texts]
+
+
 @pytest.mark.parametrize("caption", ["A {Thing}", "letters" * 80, "many words " * 60])
 def test_every_line_of_the_figure_is_within_it(explained, caption):
     """However long the captions are."""
@@ -166,24 +179,47 @@ def test_what_is_no_picture_is_refused(metric, pair):
 def test_attention_falls_on_what_carries_the_relation_more_than_chance(mini, drawn):
     """The mass on the exact mask over the mask's area, scene by scene; docs/explain.md has the figure for hundreds."""
     ratios = []
-    for (picture, _, mask), looked in zip(
-        drawn, mini.vlm.attention([mini.vlm.prepare(picture) for picture, _, _ in drawn]), strict=True
-    ):
-        cells = looked.cells()
-        side = 160 // cells.shape[0]
-        share = (cells * mask.reshape(len(cells), side, len(cells), side).mean(axis=(1, 3))).sum()
-        ratios.append(share / mask.mean())
+    for (picture, _, mask), cells in zip(drawn, attention_cells(mini, drawn), strict=True):
+        ratios.append(mass_on(cells, mask) / mask.mean())
         assert picture.size == (160, 160)
     assert len(ratios) > 25
     assert np.mean(ratios) > 1.3
     assert np.mean(np.array(ratios) > 1) > 0.85
 
 
-def test_occlusion_falls_on_what_carries_the_relation_more_than_chance(mini, drawn):
-    shares, areas = [], []
-    for picture, partner, mask in drawn[:5]:
+def test_attention_falls_on_its_own_scene_more_than_that_of_another_scene_does(mini, drawn):
+    """Drawings stand in the middle of their paper, so a map of any scene falls on them more than chance; own ones do so
+    more. Every other scene's map is laid on every mask.
+    """
+    cells = attention_cells(mini, drawn)
+    masks = [mask for _, _, mask in drawn]
+    own = np.array([mass_on(found, mask) for found, mask in zip(cells, masks, strict=True)])
+    laid = np.array([[mass_on(found, mask) for found in cells] for mask in masks])
+    others = (laid.sum(axis=1) - own) / (len(cells) - 1)
+    areas = np.array([mask.mean() for mask in masks])
+    assert others.mean() > areas.mean()  # the null is stricter than the area
+    assert own.mean() > 1.08 * others.mean()
+    assert np.mean(own > others) > 0.6
+
+
+def test_occlusion_falls_on_what_carries_the_relation_more_than_chance_and_than_another_scene_s(mini, drawn):
+    maps, masks = [], [mask for _, _, mask in drawn[:6]]
+    for picture, partner, _ in drawn[:6]:
         similarity = similarity_to(mini.encoder, mini.embed(partner)[0].numpy())
         falls = np.maximum(occlude(picture, mini.vlm.recipe, similarity).spread(160, 160), 0)
-        shares.append((falls * mask).sum() / falls.sum())
-        areas.append(mask.mean())
-    assert np.mean(shares) > 1.2 * np.mean(areas)
+        maps.append(falls / falls.sum())
+    own = np.mean([(found * mask).sum() for found, mask in zip(maps, masks, strict=True)])
+    pairs = [(found, mask) for n, found in enumerate(maps) for k, mask in enumerate(masks) if n != k]
+    others = np.mean([(found * mask).sum() for found, mask in pairs])
+    assert own > 1.2 * np.mean(masks)
+    assert own > 1.08 * others
+
+
+def attention_cells(model, drawn):
+    return [found.cells() for found in model.vlm.attention([model.vlm.prepare(picture) for picture, _, _ in drawn])]
+
+
+def mass_on(cells, mask):
+    """The share of attention that lies on a mask of 160 pixels a side."""
+    side = 160 // cells.shape[0]
+    return (cells * mask.reshape(len(cells), side, len(cells), side).mean(axis=(1, 3))).sum()

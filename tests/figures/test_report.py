@@ -1,7 +1,13 @@
 """The report: every kind of result on one page that needs nothing else, well formed, with the values also in words."""
 
+import json
 import re
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from relsim.errors import ResultError
@@ -13,11 +19,14 @@ from relsim.figures.curves import curves_of, draw_training
 from relsim.figures.heat_map import draw_heat_map
 from relsim.figures.outcomes import draw_download
 from relsim.figures.report import write_report
+from relsim.figures.report_explanation import draw_maps
 from relsim.figures.report_sections import KINDS
 from relsim.figures.scores import Score, ScoreSet, draw_scores, scores_of
 from relsim.figures.sheets import chosen_queries, draw_sheet
 from relsim.figures.similarity_space import Query, make_space
 from relsim.vectors.two_axis import TwoAxisHit
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def estimate(value, **more):
@@ -69,6 +78,7 @@ DOWNLOAD = {
     "hosts": {"a.example": {"rows": 60, "ok": 50}, "b.example": {"rows": 40, "ok": 20}},
     "host_count": 2,
 }
+FORMATS = Path(__file__).parents[2] / "docs" / "formats.md"
 TRAIN = {"schema": "relsim.train/1", "out": "run", "steps": 10, "last": "", "best": None, "metrics": {"mrr": 0.5}}
 LOG = [{"step": step, "loss": 5 / step, "learning_rate": 1e-4} for step in (1, 2, 3)] + [{"step": 3, "eval_mrr": 0.625}]
 
@@ -82,12 +92,26 @@ def paths(retrieved, pictures, write, tmp_path_factory):
     hits = [TwoAxisHit(f"{n:02d}", 0.0, n / 12, 1 - n / 12, str(pictures / f"{n:02d}.png"), n) for n in range(12)]
     space = make_space(Query("00", str(pictures / "00.png")), hits)
     published = {name: JUDGED[name] for name in ("config", "summary", "detailed_results")}
+    examples = re.findall(r"```json\n(.*?)```", FORMATS.read_text(encoding="utf-8"), re.DOTALL)
+    described = {example["schema"]: example for example in map(json.loads, examples) if "schema" in example}
+    explained = described["relsim.explain/1"]
+    (first,) = explained["pictures"]
+    second = {**first, "source": str(pictures / "03.png"), "width": 30, "height": 23, "seen": [4, 0, 26, 23]}
+    second["occlusion"] = {
+        **first["occlusion"],
+        "falls": [[0.02, -0.5], [0.11, 0.0]],
+        "boxes": [[4, 0, 10, 6], [20, 0, 26, 6], [4, 17, 10, 23], [20, 17, 26, 23]],
+    }
+    explained["pictures"] = [first, second]
     log = folder / "train.jsonl"
     log.write_text("".join(f"{str(row).replace(chr(39), chr(34))}\n" for row in LOG) + '{"step": 4, "lo')
     documents = {
         "mini": triplets(0.9),
         "looks": triplets(0.1),
         "judged": JUDGED,
+        "calibration": described["relsim.judge_calibration/1"],
+        "agreement": described["relsim.judge_agreement/1"],
+        "explained": explained,
         "published": published,
         "pairs": PAIRS,
         "mteb": MTEB,
@@ -132,11 +156,57 @@ def test_the_page_is_well_formed_and_asks_for_nothing_outside(page, outline):
     assert "@import" not in style
 
 
+def test_a_browser_is_told_to_ask_for_nothing_and_run_nothing(page, outline):
+    """Before anything that could ask: the policy is in the head, and the first of it that is not the letters."""
+    metas = outline.all("meta")
+    assert metas[1]["http-equiv"] == "Content-Security-Policy"
+    rules = dict(rule.strip().split(" ", 1) for rule in metas[1]["content"].split(";"))
+    assert rules["default-src"] == "'none'"
+    assert {name: rule for name, rule in rules.items() if name not in ("base-uri", "form-action")} == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": "'unsafe-inline'",
+    }
+    assert page.index("Content-Security-Policy") < page.index("<style>") < page.index("<img")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no browser here")
+def test_in_a_browser_everything_is_seen_and_nothing_is_asked_for(page, tmp_path):
+    """With a picture and a script from elsewhere put in, neither of which comes through."""
+    from playwright.sync_api import sync_playwright
+
+    asked, refused = [], []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, sync_playwright() as playwright:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        stranger = f'<img src="http://127.0.0.1:{server.server_port}/a.png"><script>document.title = "run"</script>'
+        (tmp_path / "page.html").write_text(page.replace("</body>", f"{stranger}</body>"))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page()
+        tab.on("console", lambda message: refused.append(message.text))
+        tab.goto((tmp_path / "page.html").as_uri())
+        widths = tab.eval_on_selector_all("main img", "all => all.map(one => one.naturalWidth)")
+        title = tab.title()
+        browser.close()
+        server.shutdown()
+    assert min(widths) > 0
+    assert (title, asked) == ("A <title>", [])
+    assert sum("Content Security Policy" in text for text in refused) == 2
+
+
 def test_links_lead_to_the_sections(outline):
     anchors = {attributes["id"] for _, attributes in outline.tags if "id" in attributes}
     links = [attributes["href"][1:] for attributes in outline.all("a")]
     assert sorted(links) == sorted(anchors)
-    assert len(links) == len(set(links)) == 15 + 2  # a part for each file, triplets side by side, what is not shown
+    assert len(links) == len(set(links)) == 18 + 2  # a part for each file, triplets side by side, what is not shown
 
 
 def test_figures_and_pictures_say_in_words_what_they_show(outline):
@@ -151,6 +221,33 @@ def test_numbers_of_the_files_are_in_the_tables(outline):
     words = set(outline.words)
     assert {"6.25", "8 of 9", "0.75 ± 0.12", "90.0 %", "+0.500", "0.625", "20.0%", "0.812", "0.938"} <= words
     assert "far <b>" in words  # escaped in the page, whole for the reader
+
+
+def test_calibration_agreement_and_explanation_are_told_with_what_they_rest_on(outline):
+    """The numbers are those of the examples in docs/formats.md."""
+    words = outline.words
+    for cells in (
+        ("conflict", "82.0 %", "69.2 to 90.2", "50"),
+        ("same relation, other look", "7.100 (6.400 to 7.700)", "50"),
+        ("relation against none", "0.930 (0.890 to 0.960)", "200"),
+        ("weighted kappa", "0.620 (0.540 to 0.690)", "300"),
+        ("{Subject} imagines {Object} in a thought bubble", "0.710", "0.700", "0.700"),
+        ("relational", "+0.948, above 100.0 % of unrelated pairs"),
+    ):
+        places = [place for place, word in enumerate(words) if word == cells[0]]
+        assert any(tuple(words[place : place + len(cells)]) == cells for place in places), cells
+    assert any("900 ratings of people" in word for word in words)
+
+
+def test_maps_of_an_explanation_share_one_scale_and_lie_where_they_belong(paths):
+    content = read_result(paths["explained"]).content
+    figure = draw_maps(paths["explained"].parent, content["pictures"])
+    maps = [axes.images for axes in figure.axes if len(axes.images) == 2]
+    assert [images[1].get_clim() for images in maps] == [(0.0, 1.6), (-0.5, 0.5)] * 2
+    np.testing.assert_allclose(maps[2][1].get_array(), [[1.6, 1.2], [0.8, 0.4]])
+    # The second picture is 30 wide and 23 high; its patches have their middles at 7 and 23, and at 3 and 20.
+    assert maps[2][1].get_extent() == pytest.approx([3.5, 25.5, 22.5, -0.5])
+    assert maps[3][1].get_extent() == pytest.approx([-1.5, 30.5, 28, -6])
 
 
 def test_what_is_no_result_is_named_with_the_reason(outline):
@@ -194,6 +291,20 @@ def test_a_judges_bars_have_their_intervals(paths):
     ]
     axes = draw_scores(found).axes[0]
     assert [bar.get_height() for bar in axes.patches] == [3.5, 6.25]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["far <b>\nn = 8 of 9", "near\nn = 8 of 9"]
+    assert any(text.get_text() == "lines: 95 % intervals; n: pairs with a score" for text in axes.texts)
+
+
+def test_every_score_says_what_it_rests_on(paths):
+    for name, counts, counted in (("pairs", ["4", "1"], "pairs"), ("mini", ["50"], "triplets")):
+        found = scores_of([read_result(paths[name])])
+        assert ([score.count for score in found.scores], found.counted) == (counts, counted)
+
+
+def test_words_of_bars_keep_apart(collisions):
+    names = ("relsim-mini", "a method of a very long name indeed", "descriptors", "clip")
+    scores = [Score(name, 0.2 + 0.1 * place, 0.1, 0.6, "1,234 of 1,235") for place, name in enumerate(names)]
+    assert collisions(draw_scores(ScoreSet("share", tuple(scores), counted="pairs"), title="A title"))[1] == []
 
 
 def test_bars_and_lines_below_zero_and_above_the_greatest_score_are_within_the_axes():
@@ -215,6 +326,7 @@ def test_a_heat_map_has_a_cell_for_each_family_and_encoder(paths):
     axes = draw_heat_map(named).axes[0]
     assert axes.images[0].get_array().tolist() == [[0.9, 0.1], [0.9, 0.1]]
     assert [text.get_text() for text in axes.texts] == ["90", "10", "90", "10"]
+    assert axes.figure.axes[1].get_ylabel() == "conflict triplets right, 50 a cell"
 
 
 def test_curves_are_those_of_the_log_without_its_torn_line(paths):

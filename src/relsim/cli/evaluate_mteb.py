@@ -43,7 +43,9 @@ def mteb(
     if not name.isalnum():
         raise typer.BadParameter(f"{name!r} is not letters and digits", param_hint="--name")
     wanted = [EncoderSpec.parse(text) for text in encoder or [DEFAULT_ENCODER]]
-    tasks = collection_tasks(ImageDataset.open(collection, image_folder=image_folder).records, name, label=label)
+    records = ImageDataset.open(collection, image_folder=image_folder).records
+    options.check_label(records, label)
+    tasks = collection_tasks(records, name, label=label)
     results = {spec.label: _run(specs.load_spec(spec)[0], spec.label, tasks) for spec in wanted}
     if not any(result["tasks"] for result in results.values()):
         raise RelsimError(f"none of these encoders has sentences, which {tasks[0].metadata.name} needs")

@@ -92,6 +92,7 @@ def retrieval(
         raise RelsimError(f"name a collection, or a table by --table NAME=TABLE; a collection is {_LIKE}")
     others = apart(pictures, _records(distractors, image_folder) if distractors else [])
     everything = [*pictures, *others]
+    options.check_label(everything, label)
     _make(out)
 
     def progress(doing: str) -> Callable[[str, int], AbstractContextManager[Callable[[Any], None]]]:

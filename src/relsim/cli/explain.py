@@ -130,6 +130,8 @@ def _written(out: Path | None, maps: Path | None, sources: list[str]) -> list[Pa
     paths = [path for path in (out, out and out.with_suffix(".json"), maps) if path is not None]
     for path in paths:
         options.check_target(path, sources, example="explain.png")
+    if out is not None:
+        options.check_document(out.with_suffix(".json"), "explain")
     return paths
 
 

@@ -120,11 +120,8 @@ def agreement(
     rows = []
     for name in ("weighted_kappa", "spearman", "mean_absolute_difference", "mean_difference"):
         item = found[name]
-        value, interval = (
-            ("-", "-") if item is None else (f"{item['value']:.3f}", f"{item['low']:.3f} to {item['high']:.3f}")
-        )
-        rows.append([value, interval, name.replace("_", " ")])
-    print_rows(["value", "95 % interval", "measure"], rows)
+        rows.append([*judging.measured(item), name.replace("_", " ")])
+    print_rows(["value", "95 % interval", "n", "measure"], rows)
     emit(f"{found['pairs']:,} pairs of {found['queries']:,} queries, {found['ratings']:,} ratings of people")
     if found["human_only"] or found["without_score"]:
         emit(

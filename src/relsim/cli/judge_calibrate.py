@@ -119,9 +119,8 @@ def _tell(figures: dict[str, Any]) -> None:
     rows = []
     for part, told in (("accuracy", "triplets put right"), ("auc", "area under the curve")):
         for name, item in figures[part].items():
-            cells = ["-", "-"] if item is None else [f"{item['value']:.3f}", f"{item['low']:.3f} to {item['high']:.3f}"]
-            rows.append([*cells, f"{told}, {name}"])
-    print_rows(["value", "95 % interval", "measure"], rows)
+            rows.append([*judging.measured(item), f"{told}, {name}"])
+    print_rows(["value", "95 % interval", "n", "measure"], rows)
     conflict = figures["accuracy"]["conflict"]
     if conflict is not None and conflict["high"] < 0.5:
         emit("this judge goes by looks: where relation and look point apart, it follows the look")

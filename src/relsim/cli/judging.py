@@ -189,6 +189,13 @@ def tell(judged: Sequence[JudgedPair], report: dict[str, Any], out: Path) -> Non
     note_some(lines, rest=f"{out} has all")
 
 
+def measured(item: dict[str, Any] | None) -> list[str]:
+    """Cells of a measure: its value, its interval and what it counts; dashes where it has no meaning."""
+    if item is None:
+        return ["-", "-", "-"]
+    return [f"{item['value']:.3f}", f"{item['low']:.3f} to {item['high']:.3f}", f"{item['count']:,}"]
+
+
 def _cells(mean: dict[str, float] | None) -> list[str]:
     return ["-", "-"] if mean is None else [f"{mean['value']:.2f}", f"{mean['low']:.2f} to {mean['high']:.2f}"]
 

@@ -15,6 +15,7 @@ from relsim.errors import RelsimError
 from relsim.models.embedded import DEFAULT, NAMES
 
 if TYPE_CHECKING:
+    from relsim.data.records import ImageRecord
     from relsim.encoders.base import AnyEncoder
     from relsim.metric import RelationalSimilarity
 
@@ -107,6 +108,15 @@ def check_target(out: Path, sources: Sequence[str], *, example: str) -> None:
         raise RelsimError(f"{out} is a folder; --out names a file, such as {example}")
     if out.exists() and any(Path(source).is_file() and out.samefile(source) for source in sources):
         raise RelsimError(f"{out} is one of the sources; --out names another file")
+
+
+def check_label(records: Sequence[ImageRecord], label: str | None) -> None:
+    """Refuse a field, named by `--label`, that no picture has, before any work. Raises `typer.BadParameter`."""
+    if label is None or any(record.fields.get(label) is not None for record in records):
+        return
+    known = sorted({name for record in records for name, value in record.fields.items() if value is not None})
+    there = f"there are {', '.join(known)}" if known else "these pictures have no fields; a manifest gives them"
+    raise typer.BadParameter(f"no picture has the field {label!r}; {there}", param_hint="--label")
 
 
 def check_document(path: Path, kind: str) -> None:

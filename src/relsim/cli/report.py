@@ -17,8 +17,8 @@ def report(
         list[Path],
         typer.Argument(
             metavar="RESULTS...",
-            help="Triplets, retrieval runs, judges' outputs, studies and their results, pairs, MTEB, training "
-            "runs, downloads, similarity spaces.",
+            help="Triplets, retrieval runs, judges' outputs, calibrations and agreement, studies and their results, "
+            "pairs, MTEB, training runs, downloads, similarity spaces, explanations.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The page.")] = Path("report.html"),

@@ -2,7 +2,8 @@
 
 | kind | recognised by |
 | --- | --- |
-| triplets, retrieval, judge, pairs, mteb, study, study_results, download, train, space | `schema` |
+| triplets, retrieval, judge, judge_calibration, judge_agreement, pairs, mteb, study, study_results | `schema` |
+| download, train, space, explain | `schema` |
 | retrieved | the published `retrieved_images.json`: lists of `query_image_id` by method |
 | judge | also the published output: `summary` and `detailed_results` |
 | xy | the published similarity space: `clip_score` and `our_score` by id |
@@ -22,7 +23,10 @@ from relsim.files import flush, temporary_beside
 
 LOG = "train.jsonl"
 _IN_FOLDERS = (LOG, "retrieval.json", "summary.json", "retrieved_images.json")
-_SCHEMAS = ("triplets", "retrieval", "judge", "pairs", "mteb", "study", "study_results", "download", "train", "space")
+_SCHEMAS = (
+    *("triplets", "retrieval", "judge", "judge_calibration", "judge_agreement", "pairs", "mteb"),
+    *("study", "study_results", "download", "train", "space", "explain"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from relsim.explain.occlusion import means_in
+from relsim.explain.occlusion import Scores, means_in
+from relsim.figures.overlays import HeatScale, bare, draw_overlay
 from relsim.figures.style import INK, SOFT, cut, new_figure
 from relsim.models.attention import Map
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from relsim.explain.pair import Axis, Explanation, PictureExplanation
@@ -25,9 +25,6 @@ _SIDE, _PIXELS = 2.5, 200  # of a picture, in inches, and pixels an inch
 _LEFTS = (0.15, 0.35 + _SIDE, 1.05 + 2 * _SIDE)
 _TEXT = 4.8
 _GAP = 5 / 72  # before a heading
-_OPACITY = 0.62
-_AMOUNT = "viridis"  # its lightness rises evenly, so that it reads the same in grey
-_CHANGE = "PuOr_r"  # as light on either side of 0, where it is white; people with colour-blindness tell the ends apart
 _KINDS = {"head": (8.5, INK, "bold", 62), "line": (8.5, INK, "normal", 68), "small": (8, SOFT, "normal", 74)}
 """Size, colour, weight and letters in a line of each kind."""
 
@@ -35,8 +32,9 @@ _KINDS = {"head": (8.5, INK, "bold", 62), "line": (8.5, INK, "normal", 68), "sma
 def draw_explanation(found: Explanation, *, title: str | None = None) -> Figure:
     """A row for each picture: as it is, its attention, its occlusion. Maps lie over the picture in grey.
 
-    Attention is shown as a multiple of an even spread, occlusion as the fall of the similarity, orange where it falls
-    and purple where it rises. What the model does not see has no map. Raises `MissingExtraError` without matplotlib.
+    Those of the two pictures share one scale, so that their colours may be compared. Attention is shown as a multiple
+    of an even spread, occlusion as the fall of the similarity, orange where it falls and purple where it rises. What
+    the model does not see has no map. Raises `MissingExtraError` without matplotlib.
     """
     head = 0.75 if title else 0.45
     lines = _broken(found)
@@ -47,52 +45,31 @@ def draw_explanation(found: Explanation, *, title: str | None = None) -> Figure:
         figure.text(0.15 / width, 1 - 0.12 / height, title, va="top", fontsize=12, color=INK)
     what = "similarity to the other" if found.towards is None else "similarity to the sentence"
     headings = ("picture", "attention of the query token\ntimes an even spread", f"occlusion: fall of the\n{what}")
+    looked = [_small(picture, picture.attention_map * _area(picture)) for picture in found.pictures]
+    fallen = [_small(picture, picture.occlusion_map) for picture in found.pictures]
+    scales = HeatScale.over(looked, signed=False), HeatScale.over(fallen, signed=True)
     for row, picture in enumerate(found.pictures):
         bottom = height - head - (row + 1) * (_SIDE + 0.5) + 0.35
         axes = [figure.add_axes((left / width, bottom / height, _SIDE / width, _SIDE / height)) for left in _LEFTS]
         shown = _shrunk(picture.image)
         axes[0].imshow(np.asarray(shown), interpolation="antialiased")
         axes[0].set_xlabel(_name(picture, "AB"[row]), fontsize=8.5, color=INK)
-        _overlay(axes[1], picture, shown, picture.attention_map * _area(picture), factor=True)
-        _overlay(axes[2], picture, shown, picture.occlusion_map, factor=False)
+        scale = shown.width / picture.image.width
+        left, top, right, low = (edge * scale for edge in picture.seen)
+        draw_overlay(axes[1], shown, looked[row], (left, top, right, low), scales[0])
+        draw_overlay(axes[2], shown, fallen[row], (left, top, right, low), scales[1])
         for column, axis in enumerate(axes):
-            axis.set_xticks([])
-            axis.set_yticks([])
-            for spine in axis.spines.values():
-                spine.set_visible(False)
+            bare(axis)
             if row == 0:
                 axis.set_title(headings[column], fontsize=9, color=INK)
     _write(figure, lines, left=_LEFTS[2] + _SIDE + 0.75, top=head - 0.3)
     return figure
 
 
-def _overlay(axes: Axes, picture: PictureExplanation, shown: Image.Image, values: Map, *, factor: bool) -> None:
-    grey = np.asarray(shown.convert("L"))
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+def _small(picture: PictureExplanation, values: Map) -> Scores:
+    """A map of the part that is seen, no finer than it is printed."""
     left, top, right, bottom = picture.seen
-    part = values[top:bottom, left:right]
-    scale = shown.width / picture.image.width
-    place = (left * scale - 0.5, right * scale - 0.5, bottom * scale - 0.5, top * scale - 0.5)
-    high = max(float(np.abs(part).max()), 1e-6)
-    low = 0.0 if factor else -high  # a rise of the similarity must not look like a fall, nor nothing like much
-    small = means_in(values, picture.seen, (min(160, bottom - top), min(160, right - left)))
-    drawn = axes.imshow(
-        small,
-        cmap=_AMOUNT if factor else _CHANGE,
-        vmin=low,
-        vmax=high,
-        alpha=_OPACITY,
-        extent=place,
-        interpolation="nearest",
-    )
-    axes.set_xlim(-0.5, shown.width - 0.5)
-    axes.set_ylim(shown.height - 0.5, -0.5)
-    inset = axes.inset_axes((1.02, 0.0, 0.04, 1.0))
-    bar = axes.figure.colorbar(drawn, cax=inset)
-    bar.outline.set_visible(False)
-    ticks = [0.0, 1.0, high] if factor and high > 1.2 else sorted({low, 0.0, high})
-    bar.set_ticks(ticks, labels=[_number(value, factor=factor) for value in ticks])
-    bar.ax.tick_params(labelsize=7.5, length=0, colors=INK, pad=2)
+    return means_in(values, picture.seen, (min(160, bottom - top), min(160, right - left)))
 
 
 def _write(figure: Figure, lines: Sequence[_Line], *, left: float, top: float) -> None:
@@ -153,6 +130,7 @@ def _lines(found: Explanation) -> Iterator[tuple[str, str]]:
         named = f" [names {', '.join(sentence.names)}]" if sentence.names else ""
         yield "line", f"{letter}: {sentence.caption}{named}"
     yield "head", "How far to trust the maps (docs/explain.md)"
+    yield "small", "A and B share the scale of each map"
     for letter, picture in lettered:
         for text in _faith(picture):
             yield "small", f"{letter}: {text}"
@@ -174,12 +152,6 @@ def _faith(picture: PictureExplanation) -> list[str]:
 def _score(name: str, axis: Axis) -> str:
     percentile = "" if axis.percentile is None else f", above {axis.percentile:.1f} % of unrelated pairs"
     return f"{name} {axis.score:+.3f}{percentile}"
-
-
-def _number(value: float, *, factor: bool) -> str:
-    if abs(value) < 0.005:
-        return "0"
-    return f"{value:.1f} \N{MULTIPLICATION SIGN}" if factor else f"{value:+.2f}"
 
 
 def _name(picture: PictureExplanation, letter: str) -> str:

@@ -15,6 +15,10 @@ THUMBNAIL = 176
 """Pixels of a thumbnail's longer side; it is shown at most that wide."""
 
 
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""Content Security Policy: a browser asks for nothing and runs nothing, whatever stands in the page."""
+
+
 def tag(name: str, *content: str, **attributes: str) -> str:
     """An element around ready HTML. `class_` is the attribute class; attribute values are escaped."""
     pairs = "".join(f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"' for key, value in attributes.items())
@@ -34,7 +38,8 @@ def page(title: str, body: str, *styles: str) -> str:
     folder = files("relsim.figures")
     style = "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", *styles))
     head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{escape(title)}</title>'
         f"<style>{style}</style>"
     )

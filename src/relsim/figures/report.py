@@ -16,7 +16,8 @@ from relsim.errors import ResultError
 from relsim.evaluation.result_files import ResultFile, read_result, write_whole
 from relsim.figures.heat_map import accuracies, draw_heat_map
 from relsim.figures.markup import page, tag, text
-from relsim.figures.report_sections import KINDS, chart, content_of
+from relsim.figures.report_parts import chart
+from relsim.figures.report_sections import KINDS, content_of
 
 
 def write_report(out: Path, paths: Sequence[Path], *, title: str = "Results") -> dict[Path, str]:

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any
 
 from relsim.data.identity import printable
 from relsim.errors import ResultError
 from relsim.evaluation.result_files import ResultFile
 from relsim.evaluation.study import study_of
 from relsim.figures.curves import curves_of, draw_training
-from relsim.figures.markup import data_image, interval, table, tag, text
+from relsim.figures.markup import table, text
 from relsim.figures.outcomes import draw_download
 from relsim.figures.preferences import draw_preferences, preferences_of
+from relsim.figures.report_explanation import explanation_section
+from relsim.figures.report_judges import agreement_section, calibration_section, judge_section
 from relsim.figures.report_matches import found_section
+from relsim.figures.report_parts import (
+    chart,
+    comparisons,
+    fact_table,
+    folded,
+    number,
+    share,
+    spread,
+    with_range,
+)
 from relsim.figures.scores import draw_scores, scores_of
 from relsim.figures.similarity_space import read_space
 from relsim.figures.space_picture import draw_space
-from relsim.figures.style import rendered
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 KINDS = {
     "triplets": "Triplets",
     "retrieval": "Retrieval",
     "retrieved": "Retrieval",
     "judge": "Judge",
+    "judge_calibration": "Calibration of a judge",
+    "judge_agreement": "A judge and people",
     "study": "Questions of a study",
     "study_results": "Study",
     "pairs": "Pairs of inputs and outputs",
@@ -37,10 +46,10 @@ KINDS = {
     "download": "Download",
     "space": "Similarity space",
     "xy": "Similarity space",
+    "explain": "Why two pictures are alike",
 }
 """Headings by kind of file (see `relsim.evaluation.result_files`)."""
 _NEAREST = 10
-_Row = Mapping[str, Any]
 
 
 def content_of(result: ResultFile) -> str:
@@ -51,23 +60,16 @@ def content_of(result: ResultFile) -> str:
         raise ResultError(f"{result.path} is damaged: {type(error).__name__} {error}") from error
 
 
-def chart(drawn: Figure, alternative: str, *, pixels: bool = False) -> str:
-    """A figure within the page: as SVG whose letters are shapes, or with `pixels` as PNG, for figures of pictures."""
-    suffix, media_type = (".png", "image/png") if pixels else (".svg", "image/svg+xml")
-    data = rendered(drawn, suffix, outlines=True)
-    return tag("div", data_image(data, media_type, alternative), class_="chart")
-
-
 def _triplets(result: ResultFile) -> str:
     content = result.content
     whole = [row for row in content["accuracy"] if row["family"] is None and row["relation"] is None]
     parts = [row for row in content["accuracy"] if row["family"] is not None]
     columns = ["kind", "accuracy", "0 to 100 %, dashed: chance", "95 % interval", "triplets"]
-    made = table("Accuracy by kind", columns, [_share(row["kind"], row) for row in whole])
+    made = table("Accuracy by kind", columns, [share(row["kind"], row) for row in whole])
     if parts:
         columns = ["kind and family", *columns[1:]]
-        rows = [_share(f"{row['kind']}, {row['family']}", row) for row in parts]
-        made += _folded("Accuracy by family", columns, rows)
+        rows = [share(f"{row['kind']}, {row['family']}", row) for row in parts]
+        made += folded("Accuracy by family", columns, rows)
     if content.get("missing"):
         made += text("p", f"{content['missing']:,} triplets were left out: a picture could not be used.", class_="note")
     return made
@@ -84,50 +86,14 @@ def _retrieval(result: ResultFile) -> str:
     if reports:
         metrics = dict.fromkeys(metric for report in reports.values() for metric in report["metrics"])
         rows = [
-            [escape(metric), *(_with_range(report["metrics"].get(metric)) for report in reports.values())]
+            [escape(metric), *(with_range(report["metrics"].get(metric)) for report in reports.values())]
             for metric in metrics
         ]
         scores = scores_of([result])
         words = ", ".join(f"{score.name} {score.value:.2f}" for score in scores.scores)
         made += chart(draw_scores(scores), f"Bars of {scores.measure} with intervals: {words}.")
         made += table("Metrics, with 95 % intervals", ["metric", *(printable(name) for name in reports)], rows)
-    return made + _comparisons(content["comparisons"]) + found_section(result)
-
-
-def _judge(result: ResultFile) -> str:
-    content = result.content
-    rows = [
-        [
-            escape(printable(name)),
-            *(_number(row[key]) for key in ("average_score", "min_score", "max_score")),
-            f"{row['valid_pairs']:,} of {row['total_pairs']:,}",
-        ]
-        for name, row in content["summary"].items()
-    ]
-    made = ""
-    if any(row["average_score"] is not None for row in content["summary"].values()):
-        scores = scores_of([result])
-        words = ", ".join(f"{score.name} {score.value:.2f}" for score in scores.scores)
-        made = chart(draw_scores(scores), f"Bars of the {scores.measure}: {words}.")
-    made += table("Scores", ["method", "mean", "least", "greatest", "pairs with a score"], rows)
-    return made + _comparisons(content.get("comparisons", []))
-
-
-def _comparisons(rows: list[_Row]) -> str:
-    if not rows:
-        return ""
-    columns = ["methods", "metric", "difference", "95 % interval", "p (Holm)"]
-    return _folded(
-        "Differences on the same queries",
-        columns,
-        [
-            [
-                escape(printable(f"{row['first']} - {row['second']}")),
-                *(escape(row["metric"]), f"{row['value']:+.3f}", _range(row), f"{row['p_holm']:.4f}"),
-            ]
-            for row in rows
-        ],
-    )
+    return made + comparisons(content["comparisons"]) + found_section(result)
 
 
 def _study(result: ResultFile) -> str:
@@ -158,18 +124,18 @@ def _study_results(result: ResultFile) -> str:
     for pair in content["pairs"]:
         for name in ("first", "same", "second") if pair["shares"] else ():
             label = f"{pair['first']} : {pair['second']}, {'same' if name == 'same' else pair[name]}"
-            rows.append(_share(label, pair["shares"][name], str(pair["counts"][name])))
+            rows.append(share(label, pair["shares"][name], str(pair["counts"][name])))
     columns = ["pair, and what was chosen", "share", "0 to 100 %, dashed: half", "95 % interval", "answers"]
     agreement = content["agreement"]
     facts = [
         ("people", f"{content['people']:,}"),
         ("answers", f"{content['answers']:,}"),
         ("questions with enough answers", f"{content['complete']:,} of {content['questions']:,}"),
-        ("Fleiss' kappa", _number(agreement["fleiss_kappa"])),
-        ("Krippendorff's alpha", _number(agreement["krippendorff_alpha"])),
+        ("Fleiss' kappa", number(agreement["fleiss_kappa"])),
+        ("Krippendorff's alpha", number(agreement["krippendorff_alpha"])),
         ("left one chosen", "" if content["left"] is None else f"{100 * content['left']['value']:.1f} %"),
     ]
-    return made + table("Shares", columns, rows) + _facts("People", facts)
+    return made + table("Shares", columns, rows) + fact_table("People", facts)
 
 
 def _pairs(result: ResultFile) -> str:
@@ -178,7 +144,7 @@ def _pairs(result: ResultFile) -> str:
     rows = [
         [
             escape(printable(method)),
-            *(_spread(row["scores"][encoder]["all"]) for encoder in encoders),
+            *(spread(row["scores"][encoder]["all"]) for encoder in encoders),
             f"{row['pairs']:,}",
             f"{row['copies']:,}",
         ]
@@ -199,7 +165,7 @@ def _mteb(result: ResultFile) -> str:
     methods = result.content["methods"]
     tasks = sorted({task for row in methods.values() for task in row["tasks"]})
     rows = [
-        [escape(printable(method)), *(_number(row["tasks"].get(task, {}).get("ndcg_at_10"), 3) for task in tasks)]
+        [escape(printable(method)), *(number(row["tasks"].get(task, {}).get("ndcg_at_10"), 3) for task in tasks)]
         for method, row in methods.items()
     ]
     note = "Duplicates of a query count. An encoder without sentences has no figure where captions ask."
@@ -220,7 +186,7 @@ def _train(result: ResultFile) -> str:
     content = result.content
     facts = [("folder", str(content["out"])), ("steps", f"{content['steps']:,}")]
     facts += [(f"held out: {name}", f"{value:.4g}") for name, value in content["metrics"].items()]
-    return _facts("Run", facts)
+    return fact_table("Run", facts)
 
 
 def _download(result: ResultFile) -> str:
@@ -251,7 +217,9 @@ _MAKERS: Mapping[str, Callable[[ResultFile], str]] = {
     "triplets": _triplets,
     "retrieval": _retrieval,
     "retrieved": found_section,
-    "judge": _judge,
+    "judge": judge_section,
+    "judge_calibration": calibration_section,
+    "judge_agreement": agreement_section,
     "study": _study,
     "study_results": _study_results,
     "pairs": _pairs,
@@ -261,38 +229,5 @@ _MAKERS: Mapping[str, Callable[[ResultFile], str]] = {
     "download": _download,
     "space": _space,
     "xy": _space,
+    "explain": explanation_section,
 }
-
-
-def _folded(title: str, columns: list[str], rows: list[list[str]]) -> str:
-    """A long table that is opened when it is wanted."""
-    return tag("details", text("summary", f"{title} ({len(rows):,} rows)"), table(title, columns, rows))
-
-
-def _facts(title: str, facts: list[tuple[str, str]]) -> str:
-    return table(title, ["", ""], [[escape(name), escape(printable(value))] for name, value in facts if value])
-
-
-def _share(name: str, row: _Row, count: str | None = None) -> list[str]:
-    percent = f"{100 * row['value']:.1f} %"
-    limits = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
-    drawing = interval(row["low"], row["value"], row["high"], f"{percent}, interval {limits}")
-    return [escape(printable(name)), percent, drawing, limits, f"{row['count']:,}" if count is None else count]
-
-
-def _with_range(row: _Row | None) -> str:
-    return "" if row is None else f"{row['value']:.3f} ({_range(row)})"
-
-
-def _range(row: _Row) -> str:
-    return f"{row['low']:.3f} to {row['high']:.3f}"
-
-
-def _number(value: float | None, places: int = 2) -> str:
-    return "" if value is None else f"{value:.{places}f}"
-
-
-def _spread(row: _Row | None) -> str:
-    if row is None:
-        return ""
-    return f"{row['mean']:.2f}" if row["sd"] is None else f"{row['mean']:.2f} ± {row['sd']:.2f}"

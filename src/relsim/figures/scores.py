@@ -16,23 +16,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A method's score, with the ends of its interval where there is one."""
+    """A method's score, with the ends of its interval where there is one, and what it rests on, such as `8 of 9`."""
 
     name: str
     value: float
     low: float | None = None
     high: float | None = None
+    count: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreSet:
-    """Scores on one scale: what is measured, the largest possible value, decimals to show, and what the lines are."""
+    """Scores on one scale: what is measured, the largest possible value, decimals to show, and what the lines are.
+
+    `counted` says what `count` of a score counts.
+    """
 
     measure: str
     scores: tuple[Score, ...]
     top: float = 1.0
     decimals: int = 2
     lines: str = "95 % intervals"
+    counted: str = ""
 
 
 def scores_of(results: Sequence[ResultFile], metric: str | None = None) -> ScoreSet:
@@ -104,16 +109,18 @@ def draw_scores(
             color=INK,
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "linewidth": 0},  # no grid line through a number
         )
-    _label(axes, [cut(score.name, 26) for score in rows])
+    _label(axes, rows)
     axes.set_ylim(*_limits(scores))
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_ylabel(scores.measure, fontsize=10, color=INK)
     plain_axes(axes, grid="y")
     if title:
         axes.set_title(title, fontsize=11, color=INK, loc="left")
-    if any(score.low is not None for score in rows):
+    said = [f"lines: {scores.lines}"] if any(score.low is not None for score in rows) else []
+    said += [f"n: {scores.counted}"] if any(score.count is not None for score in rows) else []
+    if said:
         axes.annotate(
-            f"lines: {scores.lines}", (1, 1), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color=SOFT
+            "; ".join(said), (1, 1), xycoords="axes fraction", ha="right", va="bottom", fontsize=8, color=SOFT
         )
     return figure
 
@@ -125,9 +132,13 @@ def _limits(scores: ScoreSet) -> tuple[float, float]:
     return low * 1.14, high * 1.14 if high > scores.top else min(scores.top * 1.08, high * 1.14)
 
 
-def _label(axes: Any, names: Sequence[str]) -> None:
-    """Names below the bars, slanted where they would touch."""
-    long = max(map(len, names)) > 12
+def _label(axes: Any, rows: Sequence[Score]) -> None:
+    """Names below the bars, slanted where they would touch, and what each score rests on."""
+    names = [cut(score.name, 26) for score in rows]
+    names = [
+        name if score.count is None else f"{name}\nn = {score.count}" for name, score in zip(names, rows, strict=True)
+    ]
+    long = max(len(line) for name in names for line in name.split("\n")) > 12
     axes.set_xticks(
         range(len(names)),
         names,
@@ -143,8 +154,10 @@ def _judged(result: ResultFile, _metric: str | None) -> ScoreSet:
         if row["average_score"] is None:
             continue
         own = result.content.get("methods", {}).get(method, {}).get("mean") or {}  # of a judge of ours
-        scores.append(Score(method, float(row["average_score"]), own.get("low"), own.get("high")))
-    return ScoreSet("mean score of the judge (0 to 10)", tuple(scores), 10.0)
+        valid, total = int(row["valid_pairs"]), int(row["total_pairs"])
+        count = f"{valid:,}" if valid == total else f"{valid:,} of {total:,}"
+        scores.append(Score(method, float(row["average_score"]), own.get("low"), own.get("high"), count))
+    return ScoreSet("mean score of the judge (0 to 10)", tuple(scores), 10.0, counted="pairs with a score")
 
 
 def _retrieval(result: ResultFile, metric: str | None) -> ScoreSet:
@@ -157,8 +170,9 @@ def _retrieval(result: ResultFile, metric: str | None) -> ScoreSet:
         if wanted not in report["metrics"]:
             raise ResultError(f"{result.path} has no metric {wanted}; it has {', '.join(report['metrics'])}")
         estimate = report["metrics"][wanted]
-        scores.append(Score(method, estimate["value"], estimate["low"], estimate["high"]))
-    return ScoreSet(wanted, tuple(scores))
+        count = f"{estimate['count']:,}"
+        scores.append(Score(method, estimate["value"], estimate["low"], estimate["high"], count))
+    return ScoreSet(wanted, tuple(scores), counted="queries")
 
 
 def _triplets(result: ResultFile, metric: str | None) -> ScoreSet:
@@ -171,7 +185,8 @@ def _triplets(result: ResultFile, metric: str | None) -> ScoreSet:
     if not whole:
         raise ResultError(f"{result.path} holds no {wanted} triplets")
     row = whole[0]
-    return ScoreSet(f"accuracy on {wanted} triplets", (Score(result.path.stem, row["value"], row["low"], row["high"]),))
+    score = Score(result.path.stem, row["value"], row["low"], row["high"], f"{row['count']:,}")
+    return ScoreSet(f"accuracy on {wanted} triplets", (score,), counted="triplets")
 
 
 def _pairs(result: ResultFile, metric: str | None) -> ScoreSet:
@@ -183,8 +198,8 @@ def _pairs(result: ResultFile, metric: str | None) -> ScoreSet:
     for method, row in result.content["methods"].items():
         spread = row["scores"][wanted]["all"]
         if spread is not None:
-            ends = (
-                (None, None) if spread["sd"] is None else (spread["mean"] - spread["sd"], spread["mean"] + spread["sd"])
-            )
-            scores.append(Score(method, spread["mean"], *ends))
-    return ScoreSet(f"input and output alike, by {cut(wanted, 30)}", tuple(scores), lines="± a standard deviation")
+            mean, sd = spread["mean"], spread["sd"]
+            low, high = (None, None) if sd is None else (mean - sd, mean + sd)
+            scores.append(Score(method, mean, low, high, f"{spread['count']:,}"))
+    measure = f"input and output alike, by {cut(wanted, 30)}"
+    return ScoreSet(measure, tuple(scores), lines="± a standard deviation", counted="pairs")
