@@ -85,6 +85,7 @@ def test_the_files_hold_the_printed_numbers_as_text(tmp_path):
     assert [text for text in shares if text not in found["figure-8"]] == []
     cells = [cell for name, row in TABLE_2.items() for cell in (name, *row)]
     assert [text for text in found["table-2"] if text in cells] == cells
+    assert [text for text in found["table-2"] if text[-1] in "↓↑"] == ["LPIPS ↓", "CLIP ↑", "relsim ↑"]
     rows = list(csv.reader(made[3].read_text().splitlines()))
     assert rows == [["method", "LPIPS", "CLIP", "relsim"], *([name, *row] for name, row in TABLE_2.items())]
 
