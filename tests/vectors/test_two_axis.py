@@ -49,6 +49,20 @@ def test_equals_brute_force(axes, k, weight, ceiling):
     check(hits, brute_force(relational, attribute, "123", k, weight, ceiling))
 
 
+@pytest.mark.parametrize("ceiling", [None, 0.2])
+def test_each_query_may_have_a_weight_of_its_own(axes, ceiling):
+    searcher, relational, attribute = axes
+    names, weights = ["011", "123", "200", "201", "399"], [0.0, 0.5, 0.0, -1e4, 0.0]
+    queries = (np.stack([table[name] for name in names]) for table in (relational, attribute))
+    found = searcher.by_vectors(*queries, 20, weight=weights, ceiling=ceiling, exclude=names)
+    for name, weight, hits in zip(names, weights, found, strict=True):
+        check(hits, brute_force(relational, attribute, name, 20, weight, ceiling))
+    with pytest.raises(SearchError, match="2 weights for 5 queries"):
+        searcher.by_vectors(np.eye(5, 24), np.eye(5, 10), weight=[1, 2])
+    with pytest.raises(SearchError, match="must be numbers"):
+        searcher.by_vectors(np.eye(2, 24), np.eye(2, 10), weight=[1, np.nan])
+
+
 def test_images_of_one_table_only_are_reported(axes):
     searcher, relational, attribute = axes
     assert set(searcher.missing_attribute) == relational.keys() - attribute.keys()

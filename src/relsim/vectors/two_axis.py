@@ -68,80 +68,100 @@ class TwoAxisSearcher:
         attribute: Vectors,
         k: int = 10,
         *,
-        weight: float = 0.0,
+        weight: float | Sequence[float] = 0.0,
         ceiling: float | None = None,
         exclude: Sequence[str | None] | None = None,
     ) -> list[list[TwoAxisHit]]:
-        """Matches of Q queries, each a relational vector and an attribute vector: shapes (Q, D1) and (Q, D2)."""
-        if not math.isfinite(weight) or (ceiling is not None and math.isnan(ceiling)):
-            raise SearchError(f"weight {weight} and ceiling {ceiling} must be numbers.")
+        """Matches of Q queries, each a relational vector and an attribute vector: shapes (Q, D1) and (Q, D2).
+
+        `weight` is one for all or one for each. Where it is 0 and there is no ceiling, looks need not be compared:
+        queries of that kind cost half where they stand together at either end.
+        """
         first = unit_queries(relational, self.relational.dimension)
         second = unit_queries(attribute, self.attribute.dimension)
         if len(first) != len(second):
             raise SearchError(f"{len(first)} relational and {len(second)} attribute queries: each needs both vectors.")
+        weights = np.atleast_1d(np.asarray(weight, np.float64))
+        if weights.shape not in {(1,), (len(first),)}:
+            raise SearchError(f"{weights.size} weights for {len(first)} queries; give one for all, or one for each.")
+        if not np.isfinite(weights).all() or (ceiling is not None and math.isnan(ceiling)):
+            raise SearchError(f"weight {weight} and ceiling {ceiling} must be numbers.")
         axes = DotScorer(first, self._rows[0]), DotScorer(second, self._rows[1])
         errors = rounding_error(first), rounding_error(second)
-        scorer = _TwoAxisScorer(axes, errors, weight, math.inf if ceiling is None else ceiling)
+        each = np.broadcast_to(weights, len(first))
+        scorer = _TwoAxisScorer(axes, errors, each, math.inf if ceiling is None else ceiling)
         excluded = excluded_rows(exclude, self._positions, len(first))
         matches = best(scorer, self._rows[0], k, order=self._order, excluded=excluded)
-        return [self._hits(axes, query, matches) for query in range(len(first))]
+        return self._hits(axes, matches)
 
-    def _hits(self, axes: tuple[DotScorer, DotScorer], query: int, matches: Matches) -> list[TwoAxisHit]:
-        found = matches.indices[query][matches.indices[query] >= 0]
-        queries = np.full(len(found), query, np.int64)
+    def _hits(self, axes: tuple[DotScorer, DotScorer], matches: Matches) -> list[list[TwoAxisHit]]:
+        queries, places = np.nonzero(matches.indices >= 0)
+        found = matches.indices[queries, places]
         records = self.relational.records([self.relational.positions[self.ids[row]] for row in found])
-        columns = zip(
-            records, matches.scores[query], axes[0].exact(queries, found), axes[1].exact(queries, found), strict=False
-        )
-        return [
-            TwoAxisHit(record.image_id, float(score), float(alike), float(looks), record.source, rank, record.fields)
-            for rank, (record, score, alike, looks) in enumerate(columns, 1)
-        ]
+        hits: list[list[TwoAxisHit]] = [[] for _ in matches.indices]
+        columns = (matches.scores[queries, places], axes[0].exact(queries, found), axes[1].exact(queries, found))
+        for record, query, score, alike, looks in zip(
+            records, queries.tolist(), *(column.tolist() for column in columns), strict=True
+        ):
+            rank = len(hits[query]) + 1
+            hits[query].append(TwoAxisHit(record.image_id, score, alike, looks, record.source, rank, record.fields))
+        return hits
 
 
 class _TwoAxisScorer:
     """Relational minus weight times attribute; -inf where the attribute similarity exceeds the ceiling."""
 
     def __init__(
-        self, axes: tuple[DotScorer, DotScorer], errors: tuple[Vectors, Vectors], weight: float, ceiling: float
+        self, axes: tuple[DotScorer, DotScorer], errors: tuple[Vectors, Vectors], weights: Scores, ceiling: float
     ) -> None:
         self._axes, self._errors = axes, errors
-        self._weight, self._ceiling = weight, ceiling
-        self._one_axis = weight == 0 and ceiling == math.inf  # looks count for nothing: half of the work
+        self._weights, self._ceiling = weights, ceiling
 
     def __len__(self) -> int:
         return len(self._axes[0])
 
     def rough(self, queries: slice, start: int, stop: int) -> Vectors:
         relational = self._axes[0].rough(queries, start, stop)
-        if self._one_axis:
+        looking = self._looking(queries)
+        if looking.start == looking.stop:
             return relational
-        attribute = self._axes[1].rough(queries, start, stop)
+        attribute = self._axes[1].rough(looking, start, stop)
         forbidden = None
         if self._ceiling < math.inf:
             forbidden = attribute > self._ceiling
             # Rounding decides nothing: whoever is this close to the ceiling is scored exactly.
-            close = np.abs(attribute - np.float32(self._ceiling)) <= 1.01 * self._errors[1][queries][:, None] + 1e-7
+            close = np.abs(attribute - np.float32(self._ceiling)) <= 1.01 * self._errors[1][looking][:, None] + 1e-7
             near, columns = np.nonzero(close)
-            exact = self._axes[1].exact(near + queries.start, columns + start)
+            exact = self._axes[1].exact(near + looking.start, columns + start)
             forbidden[near, columns] = exact > self._ceiling
-        attribute *= np.float32(self._weight)
-        relational -= attribute
+        attribute *= self._weights[looking, None].astype(np.float32)
+        scored = relational[looking.start - queries.start : looking.stop - queries.start]
+        scored -= attribute
         if forbidden is not None:
-            relational[forbidden] = -np.inf
+            scored[forbidden] = -np.inf
         return relational
 
     def exact(self, queries: Indices, rows: Indices) -> Scores:
-        if self._one_axis:
-            return self._axes[0].exact(queries, rows)
-        attribute = self._axes[1].exact(queries, rows)
-        scores: Scores = self._axes[0].exact(queries, rows) - self._weight * attribute
-        scores[attribute > self._ceiling] = -np.inf
+        scores = self._axes[0].exact(queries, rows)
+        # Those for which looks count for nothing need no second product.
+        looked = np.arange(len(queries)) if self._ceiling < math.inf else np.flatnonzero(self._weights[queries])
+        attribute = self._axes[1].exact(queries[looked], rows[looked])
+        scores[looked] -= self._weights[queries[looked]] * attribute
+        scores[looked[attribute > self._ceiling]] = -np.inf
         return scores
 
     def error(self, queries: slice) -> Vectors:
-        error: Vectors = self._errors[0][queries] + np.float32(abs(self._weight)) * self._errors[1][queries]
+        error: Vectors = (
+            self._errors[0][queries] + np.abs(self._weights[queries]).astype(np.float32) * (self._errors[1][queries])
+        )
         return error
+
+    def _looking(self, queries: slice) -> slice:
+        """From the first to the last of these queries for which looks count."""
+        if self._ceiling < math.inf:
+            return queries
+        counting = np.flatnonzero(self._weights[queries]) + queries.start
+        return slice(int(counting[0]), int(counting[-1]) + 1) if len(counting) else slice(queries.start, queries.start)
 
 
 def _joined(table: TableView, ids: tuple[str, ...]) -> Rows:

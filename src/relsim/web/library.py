@@ -96,15 +96,20 @@ class Library:
         return vectors_of(self.relation, [image_id])[0], looks
 
     def search(self, questions: Sequence[Question]) -> list[list[Neighbour]]:
-        """The nearest images of each question, best first, ties by id. Those of one kind are answered together."""
-        kinds: dict[tuple[float | None, int], list[int]] = {}
+        """The nearest images of each question, best first, ties by id.
+
+        Questions of all blends are answered together, those for which looks count beside each other.
+        """
+        kinds: dict[tuple[bool, int], list[int]] = {}
         for number, question in enumerate(questions):
-            one_axis = self._both is None or question.look is None
-            kinds.setdefault((None if one_axis else question.weight, question.count), []).append(number)
+            two_axes = self._both is not None and question.look is not None
+            kinds.setdefault((two_axes, question.count), []).append(number)
         found: dict[int, list[Neighbour]] = {}
-        for (weight, count), numbers in kinds.items():
+        for (two_axes, count), numbers in kinds.items():
+            if two_axes:
+                numbers.sort(key=lambda number: questions[number].weight == 0)
             asked = [questions[number] for number in numbers]
-            answers = self._one_axis(asked, count) if weight is None else self._two_axes(asked, count, weight)
+            answers = self._two_axes(asked, count) if two_axes else self._one_axis(asked, count)
             found.update(zip(numbers, answers, strict=True))
         return [found[number] for number in range(len(questions))]
 
@@ -126,13 +131,13 @@ class Library:
             for hits in self._one.by_vectors(queries, count, exclude=without)
         ]
 
-    def _two_axes(self, asked: Sequence[Question], count: int, weight: float) -> list[list[Neighbour]]:
+    def _two_axes(self, asked: Sequence[Question], count: int) -> list[list[Neighbour]]:
         assert self._both is not None  # noqa: S101 - `search` has seen to it
         pair = (_stacked([question.relation for question in asked]), _stacked([_look(question) for question in asked]))
-        without = [question.without for question in asked]
+        weights, without = [question.weight for question in asked], [question.without for question in asked]
         return [
             [Neighbour(hit.image_id, hit.rank, hit.relational, hit.attribute) for hit in hits]
-            for hits in self._both.by_vectors(*pair, count, weight=weight, exclude=without)
+            for hits in self._both.by_vectors(*pair, count, weight=weights, exclude=without)
         ]
 
     def about(self) -> Mapping[str, Any]:
