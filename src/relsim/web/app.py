@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, Field
 
 from relsim._version import __version__
 from relsim.web import data_api, images_api, map_api, results_api, search_api, space_api, study_api
@@ -25,6 +26,18 @@ from relsim.web.state import State
 
 STATIC = Path(str(files("relsim.web").joinpath("static")))
 _COME_BACK = "1"  # seconds
+
+
+class Refusal(BaseModel):
+    """Why there is no other answer. Values that are not as the document says are told one by one."""
+
+    detail: str | list[dict[str, Any]] = Field(description="What is wrong, and what would have been acceptable.")
+
+
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Refusal, "description": "It cannot be asked so, by you, or now."},
+    507: {"model": Refusal, "description": "It could not be kept."},
+}
 
 
 def create_app(
@@ -50,6 +63,7 @@ def create_app(
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
+        responses=_REFUSED,
         lifespan=lifespan,
     )
     app.state.relsim = state
