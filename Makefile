@@ -77,7 +77,7 @@ $(VENV)/.offline: pyproject.toml constraints.txt | $(BUILD)/.wheel
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BUILD)/.wheel
-	$(PIP) install --quiet -c constraints.txt "$(WHEEL)[download,endpoint,figures,offline,train,web,dev]"
+	$(PIP) install --quiet -c constraints.txt "$(WHEEL)[download,endpoint,figures,index,offline,train,web,dev]"
 	touch $@ $(VENV)/.offline
 
 $(VENV)/.installed: $(BUILD)/.wheel

@@ -22,7 +22,7 @@ import relsim
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "relsim"
-LOCKED_EXTRAS = ("", "download", "endpoint", "figures", "offline", "train", "web", "dev")
+LOCKED_EXTRAS = ("", "download", "endpoint", "figures", "index", "offline", "train", "web", "dev")
 
 
 @dataclass(frozen=True)

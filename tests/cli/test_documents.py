@@ -230,6 +230,7 @@ def test_the_examples_have_the_shape_of_real_documents(
         "relsim.scores/1": document("score", *pictures[:2], *model_flags),
         "relsim.embed/1": document("embed", table.parent / "images", "--out", table, "--encoder", "fake", exits=3),
         "relsim.search/1": document("search", table, "a.png"),
+        "relsim.index/1": document("index", table, "--kind", "binary"),
         "relsim.captions/2": document("caption", pictures[4], *captioner, "--max-new-tokens", 2),
         "relsim.triplets/1": document("evaluate", "triplets", world, "--encoder", "fake", "--count", 4, exits=3),
         "relsim.train/1": trained,

@@ -237,7 +237,7 @@ class TestOutput:
     def test_json_has_them_as_they_are(self, document, odd_table):
         found = document("search", odd_table, "line\nbreak.png")
         assert {hit["image_id"] for hit in found["hits"]} == set(ODD_IDS) - {"line\nbreak.png"}
-        assert set(found) == {"schema", "table", "query", "top_k", "two_axes", "hits", "fingerprint"}
+        assert set(found) == {"schema", "table", "query", "top_k", "two_axes", "path", "hits", "fingerprint"}
         assert found["schema"] == "relsim.search/1"
         assert set(found["hits"][0]) == {"image_id", "score", "source", "rank", "fields"}
         assert found["hits"][0]["fields"] == {"note": "é"}

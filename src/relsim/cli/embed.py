@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from relsim.cli import options, specs
+from relsim.cli.index import build, document, line
 from relsim.cli.output import emit, image_progress, note, note_failures, print_json
 from relsim.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
     from relsim.vectors.build import BuildSummary
+    from relsim.vectors.index_search import VectorIndex
     from relsim.vectors.table import VectorTable
 
 EXIT_SOME_FAILED = 3
@@ -45,6 +47,10 @@ def embed(
         int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
     ] = None,
     batch_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Size of a batch, in tokens.")] = 4096,
+    index: Annotated[
+        Literal["hnsw", "binary"] | None,
+        typer.Option(metavar="hnsw|binary", help="Build an index of the table as well, as `relsim index` does."),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Embed images into a table; run again to go on.
@@ -72,15 +78,25 @@ def embed(
         except KeyboardInterrupt:
             raise KeyboardInterrupt("finished parts are kept, run it again to go on") from None
         seconds = time.monotonic() - started
-        if as_json:
-            print_json(_document(table, summary, seconds))
-        else:
-            _report(table, summary, seconds)
+    built = None if index is None else _index(table, index, quiet=as_json)
+    if as_json:
+        print_json(_document(table, summary, seconds, built))
+    else:
+        _report(table, summary, seconds)
+        if built is not None:
+            emit(line(table, built))
     if summary.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _document(table: VectorTable, summary: BuildSummary, seconds: float) -> dict[str, Any]:
+def _index(table: VectorTable, kind: str, *, quiet: bool) -> VectorIndex:
+    """The table's index of that kind: the one that is there if it still holds for every row, else a new one."""
+    from relsim.vectors.index_build import current_index
+
+    return current_index(table, kind) or build(table, kind, quiet=quiet)
+
+
+def _document(table: VectorTable, summary: BuildSummary, seconds: float, built: VectorIndex | None) -> dict[str, Any]:
     return {
         "schema": "relsim.embed/1",
         "table": str(table.path),
@@ -99,6 +115,7 @@ def _document(table: VectorTable, summary: BuildSummary, seconds: float) -> dict
             for failure in summary.failures
         ],
         "seconds": round(seconds, 3),
+        "index": None if built is None else document(built),
         "fingerprint": table.fingerprint.to_dict(),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ from relsim.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
     from relsim.encoders.base import AnyEncoder
+    from relsim.vectors.query import Found
     from relsim.vectors.table import VectorTable
 
 AXES_PANEL = "Two axes"
@@ -42,6 +43,9 @@ def search(
         float | None,
         typer.Option(metavar="C", help="Leave out images whose look is more alike than C.", rich_help_panel=AXES_PANEL),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Look at every row, also where the table has an index.")
+    ] = False,
     checkpoint: options.Checkpoint = None,
     base_model: options.BaseModel = None,
     device: options.Device = None,
@@ -63,6 +67,7 @@ def search(
     --attributes, images can be asked to share the logic and not the look.
     """
     from relsim.evaluation.encoder_specs import EncoderSpec
+    from relsim.vectors.index_search import find_index
     from relsim.vectors.query import Query, search_table, search_two_axes
     from relsim.vectors.table import VectorTable
 
@@ -81,10 +86,13 @@ def search(
 
     looks = None if attributes is None else VectorTable.open(attributes)
     if looks is None:
-        found = search_table(opened, asked, top_k, load)
+        index, why_not = (None, None) if exact else find_index(opened)
+        found = search_table(opened, asked, top_k, load, index=index)
+        if why_not is not None:
+            found = replace(found, path=replace(found.path, why=why_not))
     else:
         found = search_two_axes(opened, looks, asked, top_k, load, weight=weight or 0.0, ceiling=ceiling)
-    for line in found.notes:
+    for line in (*found.notes, *_path_notes(found, opened)):
         note(f"relsim: {line}")
     if as_json:
         print_json(
@@ -94,12 +102,24 @@ def search(
                 "query": {"kind": asked.kind.value, "value": query},
                 "top_k": top_k,
                 "two_axes": _two_axes(looks, weight, ceiling),
+                "path": found.path.to_json(),
                 "hits": [asdict(hit) for hit in found.hits],
                 "fingerprint": opened.fingerprint.to_dict(),
             }
         )
     else:
         print_hits(found)
+
+
+def _path_notes(found: Found, table: VectorTable) -> list[str]:
+    """What to say of the path that a search took, where there was a choice."""
+    from relsim.vectors.index_search import has_index
+
+    path = found.path
+    if path.recall is not None:
+        told = f"searched by the index {path.kind} (recall@{path.recall.k} {path.recall.value:.4f} when it was built)"
+        return [f"{told}; --exact looks at every row", *([path.why] if path.why else [])]
+    return [path.why] if path.why and has_index(table) else []
 
 
 def _two_axes(looks: VectorTable | None, weight: float | None, ceiling: float | None) -> dict[str, Any] | None:

@@ -60,6 +60,9 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
             "Show why two images are alike: where the model looks, what it depends on, and which sentences are near.",
         ),
         "embed": Verb("embed:embed", "Embed images into a table; run again to go on."),
+        "index": Verb(
+            "index:index", "Build an index beside a large table, and measure how much of the exact search it finds."
+        ),
         "search": Verb("search:search", "Find the images of a table that are most alike to a query."),
         "space": Verb(
             "space:space", "Show where pictures stand around a query: how they look across, how they work upwards."

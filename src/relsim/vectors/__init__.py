@@ -1,5 +1,7 @@
-"""Vectors at rest: a table with provenance, exact search over it, and the published `.npz`."""
+"""Vectors at rest: a table with provenance, search over it, exact or by an index, and the published `.npz`."""
 
+from relsim.vectors.index_build import build_index
+from relsim.vectors.index_search import SearchPath, VectorIndex, find_index
 from relsim.vectors.npz import NpzVectors, import_npz, read_npz, write_npz
 from relsim.vectors.search import Hit, Searcher
 from relsim.vectors.table import VectorTable
@@ -12,11 +14,15 @@ __all__ = [
     "Matches",
     "NpzVectors",
     "Row",
+    "SearchPath",
     "Searcher",
     "TableView",
     "TwoAxisHit",
     "TwoAxisSearcher",
+    "VectorIndex",
     "VectorTable",
+    "build_index",
+    "find_index",
     "import_npz",
     "read_npz",
     "top_k",

@@ -58,6 +58,13 @@ class Rows:
             start, first = end, first + 1
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
+    def after(self, start: int) -> Rows:
+        """The rows from `start` on, numbered from 0 again; where they lie, so there must be no selection."""
+        if self._selection is not None:
+            raise ValueError("rows of a selection have no rest that lies together")
+        pairs = zip(self._blocks, self._ends, strict=False)
+        return Rows([block[max(0, start - int(first)) :] for block, first in pairs], self.dimension)
+
     def take(self, rows: Indices) -> Vectors:
         """A copy of these rows, shape (len(rows), D)."""
         if self._selection is not None:

@@ -22,6 +22,7 @@ from relsim.encoders.registry import encoder_of
 from relsim.encoders.stream import encode_all, encode_images
 from relsim.errors import ImageError, SearchError
 from relsim.models.text_encoder import CaptionEncoder
+from relsim.vectors.index_search import EXACT, SearchPath, VectorIndex
 from relsim.vectors.search import Hit, Searcher
 from relsim.vectors.two_axis import TwoAxisHit, TwoAxisSearcher
 from relsim.vectors.view import TableView
@@ -75,21 +76,26 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Matches, best first, and what a person should know about them."""
+    """Matches, best first, what a person should know about them, and how they were looked for."""
 
     hits: list[Hit] | list[TwoAxisHit]
+    path: SearchPath
     notes: tuple[str, ...] = ()
 
 
-def search_table(table: TableView, query: Query, k: int = 10, load: LoadEncoder = encoder_of) -> Found:
+def search_table(
+    table: TableView, query: Query, k: int = 10, load: LoadEncoder = encoder_of, *, index: VectorIndex | None = None
+) -> Found:
     """The `k` images most similar to the query. Raises `SearchError`, `FingerprintMismatchError` or `ImageError`."""
-    searcher = Searcher(table)
+    searcher = Searcher(table, index)
     if query.kind is QueryKind.ID and asks_otherwise(table):
         vector = _asked_vector(table, query.value, load)
-        return Found(list(searcher.by_vectors(vector, k, exclude=[query.value])[0]))
-    if query.kind is QueryKind.ID:
-        return Found(list(searcher.by_id(query.value, k)))
-    return Found(list(searcher.by_vector(_vector(table, query, load), k)))
+        hits = searcher.by_vectors(vector, k, exclude=[query.value])[0]
+    elif query.kind is QueryKind.ID:
+        hits = searcher.by_id(query.value, k)
+    else:
+        hits = searcher.by_vector(_vector(table, query, load), k)
+    return Found(hits, searcher.path(k))
 
 
 def search_two_axes(
@@ -109,11 +115,12 @@ def search_two_axes(
     notes: tuple[str, ...] = ()
     if missing := len(searcher.missing_attribute) + len(searcher.missing_relational):
         notes = (f"{missing:,} images stand in only one of the two tables and cannot be found",)
+    path = SearchPath(EXACT, 0, len(searcher.ids), why="two axes are always searched exactly")
     if query.kind is QueryKind.ID:
-        return Found(list(searcher.by_id(query.value, k, weight=weight, ceiling=ceiling)), notes)
+        return Found(searcher.by_id(query.value, k, weight=weight, ceiling=ceiling), path, notes)
     vectors = [_vector(table, query, load)[None] for table in (relational, attributes)]
     found = searcher.by_vectors(vectors[0], vectors[1], k, weight=weight, ceiling=ceiling)
-    return Found(list(found[0]), notes)
+    return Found(found[0], path, notes)
 
 
 def asks_otherwise(table: TableView) -> bool:

@@ -12,6 +12,7 @@ from relsim.encoders.base import Vectors
 from relsim.errors import SearchError
 from relsim.vectors.blocks import Rows
 from relsim.vectors.checks import UNIT_TOLERANCE
+from relsim.vectors.index_search import EXACT, SearchPath, VectorIndex, indexed_best
 from relsim.vectors.topk import DotScorer, Matches, best, check_queries, excluded_rows, id_order
 from relsim.vectors.view import TableView
 
@@ -28,13 +29,16 @@ class Hit:
 
 
 class Searcher:
-    """Exact search over a table as it is now: the k rows of highest cosine similarity, best first, ties by id.
+    """Search over a table as it is now: the k rows of highest cosine similarity, best first, ties by id.
 
-    A query by id does not find itself. Other rows with the same vector are found: they are other images.
+    Exact, unless an `index` of the same table is given: then rows that it does not name are missed (its recall says how
+    many), and scores are exact. A query by id does not find itself. Other rows with the same vector are found: they are
+    other images.
     """
 
-    def __init__(self, table: TableView) -> None:
+    def __init__(self, table: TableView, index: VectorIndex | None = None) -> None:
         self.table = table
+        self._index = index
         self._rows = Rows(table.blocks, table.dimension)
         self._ids = tuple(table.ids)
         _ = table.positions  # part of opening, so that the first query is as fast as the next
@@ -62,7 +66,15 @@ class Searcher:
         """Row numbers and dot products as arrays, for many queries of shape (Q, D); they are taken as they are."""
         checked = check_queries(queries, self.table.dimension)
         excluded = excluded_rows(exclude, self.table.positions if exclude else {}, len(checked))
+        if self._index is not None and self.path(k).kind != EXACT:
+            return indexed_best(self._index, checked, self._rows, k, ids=self._ids, excluded=excluded)
         return best(DotScorer(checked, self._rows), self._rows, k, order=self._order, excluded=excluded)
+
+    def path(self, k: int) -> SearchPath:
+        """How the `k` nearest are looked for: exactly, or by the index, with what is known of it."""
+        if self._index is None:
+            return SearchPath(EXACT, 0, len(self._rows))
+        return self._index.path(len(self._rows), k)
 
     def _hits(self, matches: Matches) -> list[list[Hit]]:
         found = [row[row >= 0] for row in matches.indices]

@@ -165,6 +165,11 @@ class TableView:
         """The names of the parts, in the order of their rows."""
         return tuple(entry.name for entry in self._contents.parts)
 
+    @property
+    def part_digests(self) -> tuple[tuple[int, str], ...]:
+        """Rows and SHA-256 of each part, in the order of their rows: equal ones hold equal rows."""
+        return tuple((entry.rows, entry.sha256) for entry in self._contents.parts)
+
     def has_part(self, name: str) -> bool:
         """Whether vectors or failures were stored under this name. Compaction forgets names; ids remain."""
         return any(entry.name == name for entry in (*self._contents.parts, *self._contents.failures))

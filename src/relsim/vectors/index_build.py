@@ -1,0 +1,123 @@
+"""Building an index of a table and measuring what it finds, on the table's own vectors."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from relsim.errors import TableError
+from relsim.files import TEMPORARY_PREFIX
+from relsim.vectors.blocks import Rows
+from relsim.vectors.index_file import FOLDER, IndexFacts, Recall
+from relsim.vectors.index_kinds import KINDS, OnRows
+from relsim.vectors.index_search import VectorIndex, indexed_best
+from relsim.vectors.publish import FolderLock, publish_hashed, system_errors
+from relsim.vectors.topk import DotScorer, best, id_order
+from relsim.vectors.view import TableView
+
+K = 10
+QUERIES = 256
+
+
+def build_index(
+    table: TableView,
+    kind: str = "hnsw",
+    *,
+    queries: int = QUERIES,
+    seed: int = 0,
+    on_rows: OnRows | None = None,
+    **settings: int,
+) -> VectorIndex:
+    """Build an index of the table as it was opened, in place of one of the kind, and measure its recall@10.
+
+    `settings` are those of the kind (`KINDS[kind].defaults`). Rows are read in blocks where they lie. Searches go on
+    meanwhile, with the index that was there. Raises `TableError` or `MissingExtraError`.
+    """
+    if kind not in KINDS:
+        raise TableError(f"{kind!r} is no kind of index; known are {', '.join(KINDS)}")
+    maker = KINDS[kind]
+    if foreign := sorted(settings.keys() - maker.defaults.keys()):
+        raise TableError(f"an index of the kind {kind} has no {', '.join(foreign)}, but {', '.join(maker.defaults)}")
+    if bad := [name for name, value in settings.items() if value < 1]:
+        raise TableError(f"{', '.join(bad)} of an index must be at least 1")
+    if len(table) < 2 or queries < 1:
+        raise TableError(f"{table.path} has {len(table)} rows and {queries} queries; an index needs 2 rows and 1 query")
+    made_by = maker.made_by()
+    parameters = {**maker.defaults, **settings}
+    rows = Rows(table.blocks, table.dimension)
+    folder = table.path / FOLDER
+    with system_errors("make", folder):
+        folder.mkdir(exist_ok=True)
+    lock = FolderLock(folder)
+    lock.acquire()
+    try:
+        _clean(folder)
+        started = time.monotonic()
+
+        def write(path: Path) -> None:
+            maker.write(path, rows, parameters, on_rows or _silent)
+
+        file, size, digest = publish_hashed(folder, kind, maker.suffix, write)
+        seconds = round(time.monotonic() - started, 3)
+        facts = IndexFacts(
+            kind=kind,
+            file=file,
+            bytes=size,
+            sha256=digest,
+            dimension=table.dimension,
+            fingerprint=table.fingerprint.to_dict(),
+            parts=table.part_digests,
+            parameters=parameters,
+            recall=Recall(K, queries, seed, 0.0, 0.0),  # until it is measured
+            seconds=seconds,
+            made_by=made_by,
+        )
+        structure = maker.open(folder / file, len(rows), table.dimension, parameters)
+        recall = _measure(VectorIndex(facts, structure, len(rows)), table, rows, queries, seed)
+        measured = replace(facts, recall=recall)
+        measured.save(folder)
+        _clean(folder)
+    finally:
+        lock.release()
+    return VectorIndex(measured, structure, len(rows))
+
+
+def current_index(table: TableView, kind: str) -> VectorIndex | None:
+    """The table's index of that kind if it can be used and holds for every row, else None."""
+    try:
+        found = VectorIndex.open(table, kind)
+    except TableError:
+        return None
+    return found if found.covered == len(table) == found.facts.rows else None
+
+
+def _measure(index: VectorIndex, table: TableView, rows: Rows, queries: int, seed: int) -> Recall:
+    """Recall@10 of a sample of rows against the exact search; see `Recall`."""
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:queries])
+    vectors = rows.take(chosen)
+    k = min(K, len(rows) - 1)
+    exact = best(DotScorer(vectors, rows), rows, k, order=id_order(table.ids), excluded=chosen).scores
+    found = indexed_best(index, vectors, rows, k, ids=table.ids, excluded=chosen).scores
+    shares = (found >= exact[:, -1:]).sum(axis=1) / k
+    return Recall(k, len(chosen), seed, round(float(shares.mean()), 6), round(float(shares.min()), 6))
+
+
+def _clean(folder: Path) -> None:
+    """Remove what a killed build left, and files that no document tells of."""
+    with system_errors("clean", folder):
+        known = set()
+        for path in folder.glob("*.json"):
+            with contextlib.suppress(TableError):  # a damaged document keeps no file
+                known.add(IndexFacts.load(path).file)
+        for path in folder.iterdir():
+            own = path.name.startswith(tuple(f"{kind}-" for kind in KINDS))
+            if path.name.startswith(TEMPORARY_PREFIX) or (own and path.name not in known):
+                path.unlink()
+
+
+def _silent(_rows: int) -> None:
+    pass
