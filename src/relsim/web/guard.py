@@ -1,4 +1,4 @@
-"""What stands before every route: who may ask, by which name, from which page, and how large a body may be.
+"""What stands before every route: who may ask, by which name, from which page; how large a body is, and how slow.
 
 - The Host header must be a name that the server knows: a foreign page whose name leads here gets nothing.
 - With a token set, a request brings it as `Authorization: Bearer …` or as the cookie that `/?token=…` sets.
@@ -9,12 +9,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from starlette.exceptions import HTTPException
 
 from relsim.web.settings import ServerSettings
 
@@ -70,10 +73,7 @@ class Guard:
             return
         if scope["path"] != UPLOADS:
             receive = self._bounded(receive)
-        try:
-            await self._app(scope, receive, sending)
-        except _TooLargeError:
-            await _refuse(sending, 413, f"a body of more than {self._settings.max_body_bytes:,} bytes")
+        await self._app(scope, receive, sending)
 
     def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[int, str] | None:
         host = headers.get(b"host", b"").decode("latin-1").lower()
@@ -117,21 +117,27 @@ class Guard:
         await send({"type": "http.response.body", "body": b""})
 
     def _bounded(self, receive: Receive) -> Receive:
-        received = 0
+        """Bodies as large as they may be that arrive in time, whatever the head of the request says."""
+        given = self._settings
+        ends = asyncio.get_running_loop().time() + given.body_seconds
+        received, whole = 0, False
 
         async def bounded() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, whole
+            if whole:  # what comes now is that the client leaves, whenever that is
+                return await receive()
+            # Errors of other kinds would be told as a body that cannot be read.
+            try:
+                message = await asyncio.wait_for(receive(), ends - asyncio.get_running_loop().time())
+            except asyncio.TimeoutError:
+                raise HTTPException(408, "the body did not arrive in time") from None
             received += len(message.get("body", b""))
-            if received > self._settings.max_body_bytes:
-                raise _TooLargeError
+            whole = not message.get("more_body", False)
+            if received > given.max_body_bytes:
+                raise HTTPException(413, f"a body of more than {given.max_body_bytes:,} bytes")
             return message
 
         return bounded
-
-
-class _TooLargeError(Exception):
-    pass
 
 
 def _why_foreign(headers: MutableMapping[bytes, bytes], host: str) -> str | None:

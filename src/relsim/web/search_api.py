@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect
 
 from relsim.data.records import Status
 from relsim.errors import ImageError, SearchError
+from relsim.web.batching import BusyError
 from relsim.web.library import Neighbour, Question
 from relsim.web.state import State
 from relsim.web.uploads import TooSlowError
@@ -17,7 +19,7 @@ router = APIRouter(prefix="/api", tags=["search"])
 
 MOST_RESULTS = 500
 LONGEST_SENTENCE = 500
-_SLOW, _UNUSABLE = 408, 422
+_LEFT, _SLOW, _UNUSABLE = 400, 408, 422
 
 
 class Match(BaseModel):
@@ -106,6 +108,11 @@ async def receive(request: Request) -> Uploaded:
     state: State = request.app.state.relsim
     try:
         image = await state.uploads.receive(request.stream())
+    except ClientDisconnect:
+        raise HTTPException(_LEFT, "the picture did not arrive") from None  # nobody reads it, but it is counted
+    except BusyError as error:
+        state.metrics.refused.labels(str(error)).inc()
+        raise
     except TooSlowError:
         raise HTTPException(_SLOW, "the picture did not arrive in time") from None
     except ImageError as error:

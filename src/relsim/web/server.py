@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from relsim.errors import RelsimError
+from relsim.web.patience import patient
 from relsim.web.settings import ServerSettings
 
 _BACKLOG = 1_024
@@ -53,6 +54,7 @@ def serve(app: FastAPI, listening: socket.socket, *, log_requests: bool = False)
         requests.propagate = False
     config = uvicorn.Config(
         app,
+        http=patient(app.state.relsim.settings.head_seconds),
         log_config=None,
         access_log=False,
         backlog=_BACKLOG,

@@ -27,7 +27,10 @@ class ServerSettings:
     names: tuple[str, ...] = ()
     max_upload_bytes: int = 32 * MIB
     max_upload_pixels: int = 64_000_000
+    head_seconds: float = 10.0  # for the head of a request to arrive
+    body_seconds: float = 30.0  # for the whole body of any request but an upload
     upload_seconds: float = 30.0  # for the whole body of an upload to arrive
+    uploads_at_once: int = 32  # that may be on their way; the next is told to come back
     decode_seconds: float = 10.0
     uploads_kept: int = 256
     max_body_bytes: int = MIB  # of any other request
@@ -36,9 +39,17 @@ class ServerSettings:
     thumbnail_bytes: int = 64 * MIB  # memory for thumbnails that were made
 
     def __post_init__(self) -> None:
-        for name in ("max_upload_bytes", "max_upload_pixels", "uploads_kept", "max_body_bytes", "batch", "waiting"):
+        for name in (
+            "max_upload_bytes",
+            "max_upload_pixels",
+            "uploads_kept",
+            "uploads_at_once",
+            "max_body_bytes",
+            "batch",
+            "waiting",
+        ):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        for name in ("upload_seconds", "decode_seconds"):
+        for name in ("head_seconds", "body_seconds", "upload_seconds", "decode_seconds"):
             _check(name, getattr(self, name), getattr(self, name) > 0, "more than 0")
         _check("port", self.port, 0 <= self.port <= 65_535, "from 0 to 65,535")
         if self.token is None and not is_loopback(self.host):

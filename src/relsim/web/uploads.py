@@ -24,6 +24,7 @@ from relsim.data.download.options import DownloadOptions
 from relsim.data.images import Limits, decode_image
 from relsim.data.records import Status
 from relsim.errors import ImageError
+from relsim.web.batching import BusyError
 from relsim.web.models import PictureVectors
 from relsim.web.settings import ServerSettings
 from relsim.web.thumbnails import shrink
@@ -54,6 +55,7 @@ class Uploads:
         self._settings = settings
         self._kept: OrderedDict[str, Upload] = OrderedDict()
         self._stack = AsyncExitStack()
+        self._arriving = 0
 
     async def __aenter__(self) -> Uploads:
         given = self._settings
@@ -78,7 +80,10 @@ class Uploads:
         return self._kept.get(token)
 
     async def receive(self, pieces: AsyncIterator[bytes]) -> Image.Image:
-        """The picture of a request's body. Raises `ImageError` for one that cannot be used, and `TooSlowError`."""
+        """The picture of a request's body. Raises `ImageError` where it cannot be used, `TooSlowError`, `BusyError`."""
+        if self._arriving >= self._settings.uploads_at_once:
+            raise BusyError("uploads")
+        self._arriving += 1
         body = Body(self._folder)
         try:
             try:
@@ -88,6 +93,7 @@ class Uploads:
             return await self._decoded(body)
         finally:
             body.close()
+            self._arriving -= 1
 
     def keep(self, image: Image.Image, vectors: PictureVectors) -> Upload:
         """Keep a picture under a new token; the oldest of too many goes."""

@@ -1,0 +1,307 @@
+"""Clients that mean harm, against real servers: by sockets, so that nothing is made right on the way."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+SHORT = """
+import sys
+from relsim.web.app import create_app
+from relsim.web.library import Library
+from relsim.web.server import address, listen, serve
+from relsim.web.settings import ServerSettings
+
+settings = ServerSettings(
+    port=0, head_seconds=1, body_seconds=1, upload_seconds=1, decode_seconds=1, uploads_at_once=2,
+    max_body_bytes=2_000, max_upload_bytes=1_000_000,
+)
+listening = listen(settings)
+with listening:
+    print(address(settings, listening), flush=True)
+    serve(create_app(Library.open(*sys.argv[1:]), settings=settings), listening)
+"""
+UPLOAD = ("POST /api/uploads HTTP/1.1", "Host: localhost", "X-Relsim: 1")
+ANSWER = ("POST /api/study/answers HTTP/1.1", "Host: localhost", "X-Relsim: 1", "Content-Type: application/json")
+
+
+@pytest.fixture(scope="module")
+def short(collection, cache):
+    """The address of a server whose limits are a second and few bytes."""
+    command = [sys.executable, "-c", SHORT, collection.relation, collection.look]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RELSIM_CACHE": str(cache)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as running:
+        try:
+            line = running.stdout.readline()
+            assert line.startswith("http"), line + running.stderr.read()
+            address = line.strip()
+            while not said(address, "GET /healthz HTTP/1.1", "Host: localhost").startswith("HTTP/1.1 200"):
+                pass
+            yield address
+        finally:
+            running.terminate()
+            _, told = running.communicate(timeout=60)
+    assert "Traceback" not in told, told
+
+
+@contextlib.contextmanager
+def connected(address):
+    """A connection to a server."""
+    there = urlsplit(address)
+    with socket.create_connection((there.hostname, there.port), timeout=60) as connection:
+        yield connection
+
+
+def head(*lines):
+    """The head of a request, its end included."""
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def read(connection):
+    """What comes until the server closes the connection, or tears it."""
+    told = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := connection.recv(65_536):
+            told += piece
+    return told.decode("latin-1")
+
+
+def said(address, *lines, body=b""):
+    """The answer to a request that ends its connection."""
+    with connected(address) as connection:
+        connection.sendall(head(*lines, "Connection: close") + body)
+        return read(connection)
+
+
+def status(answer):
+    """The status of an answer, None where there is none."""
+    found = re.match(r"HTTP/1.1 (\d+)", answer)
+    return found and int(found.group(1))
+
+
+def drip(connection, pieces, every=0.1):
+    """Send pieces slowly until the server has had enough; what it said, and the seconds that it took."""
+    began = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(every)
+    return read(connection), time.monotonic() - began
+
+
+class TestSlowClients:
+    """The limit is a second; without one, each of these would go on for 30."""
+
+    @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n"], ids=["line", "fields"])
+    def test_a_head_that_drips_is_cut_off(self, short, begun):
+        with connected(short) as connection:
+            connection.sendall(begun)
+            _, seconds = drip(connection, [b"X"] * 300)
+        assert 0.9 < seconds < 15
+
+    def test_a_connection_that_says_nothing_is_closed(self, short):
+        with connected(short) as connection:
+            assert read(connection) == ""
+
+    def test_a_second_head_has_no_more_time_than_the_first(self, short):
+        with connected(short) as connection:
+            connection.sendall(head("GET /healthz HTTP/1.1", "Host: localhost"))
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+            _, seconds = drip(connection, [b"G", *[b"E"] * 300])
+        assert 0.9 < seconds < 15
+
+    @pytest.mark.parametrize("lines", [UPLOAD, ANSWER], ids=["upload", "json"])
+    @pytest.mark.parametrize("way", ["declared", "chunked"])
+    def test_a_body_that_drips_is_told_so_and_cut_off(self, short, lines, way):
+        length = "Content-Length: 1000" if way == "declared" else "Transfer-Encoding: chunked"
+        with connected(short) as connection:
+            connection.sendall(head(*lines, length))
+            told, seconds = drip(connection, [b"x" if way == "declared" else b"1\r\nx\r\n"] * 300)
+        assert (status(told), "in time" in told) == (408, True)
+        assert 0.9 < seconds < 15
+
+    def test_the_others_are_served_meanwhile(self, short):
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(connected(short)).sendall(b"GET / HTTP/1.1\r\n")
+            assert status(said(short, "GET /api/images HTTP/1.1", "Host: localhost")) == 200
+
+    def test_too_many_uploads_at_once_are_told_to_come_back(self, short, picture):
+        with connected(short) as one, connected(short) as other:
+            for connection in (one, other):
+                connection.sendall(head(*UPLOAD, "Content-Length: 1000") + b"x")
+            time.sleep(0.3)
+            told = said(short, *UPLOAD, f"Content-Length: {len(picture)}", body=picture)
+            assert (status(told), "retry-after: 1" in told.lower()) == (429, True)
+        while status(told) == 429:  # until the server has seen that both are gone
+            told = said(short, *UPLOAD, f"Content-Length: {len(picture)}", body=picture)
+        assert status(told) == 201
+
+
+class TestLargeBodies:
+    @pytest.mark.parametrize(("lines", "most"), [(UPLOAD, 1_000_000), (ANSWER, 2_000)], ids=["upload", "json"])
+    def test_what_says_that_it_is_large_is_refused_before_it_comes(self, short, lines, most):
+        with connected(short) as connection:
+            connection.sendall(head(*lines, f"Content-Length: {most + 1}"))
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 413")
+
+    @pytest.mark.parametrize(("lines", "size", "refused"), [(UPLOAD, 2_000_000, 422), (ANSWER, 3_000, 413)])
+    def test_what_does_not_say_so_is_refused_when_it_has_come(self, short, lines, size, refused):
+        """A body without an end: the answer comes long before."""
+        with connected(short) as connection:
+            connection.sendall(head(*lines, "Transfer-Encoding: chunked"))
+            piece = b"1000\r\n" + bytes(4_096) + b"\r\n"
+            for _ in range(size // 4_096 + 1):
+                connection.sendall(piece)
+            told = connection.recv(65_536).decode("latin-1")
+        assert status(told) == refused
+
+    def test_a_head_has_an_end(self, short):
+        with connected(short) as connection, contextlib.suppress(ConnectionError):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+            for number in range(1_000):
+                connection.sendall(f"X-{number}: {'x' * 1_000}\r\n".encode())
+            assert status(read(connection)) in (400, None)
+        assert status(said(short, "GET /healthz HTTP/1.1", "Host: localhost")) == 200
+
+
+ESCAPES = ("../", "..%2f", "%2e%2e/", "%2e%2e%2f", "..%5c", "..\\", "%252e%252e%252f", "..%c0%af", ".%00./", "....//")
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_no_encoding_of_a_path_leads_out(server, escape):
+    out = escape * 12 + "etc/passwd"
+    places = [f"/static/{out}", f"/{out}", f"/api/data/{out}", f"/static//{out}", "/static//etc/passwd"]
+    places += [f"/api/thumbnail?id={out}", f"/api/search?id={out}", f"/api/study/picture?question={out}&place=left"]
+    places += [f"/api/results/{out}", f"/api/jobs/{out}", f"http://localhost/{out}"]
+    for place in places:
+        told = said(server.address, f"GET {place} HTTP/1.1", "Host: localhost")
+        assert status(told) in (400, 404, 405, 422), (place, told)
+        assert "root:" not in told
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("GET / HTTP/1.1",),
+        ("GET / HTTP/1.1", "Host: localhost", "Host: evil.example"),
+        ("GET / HTTP/1.1", "Host: evil.example", "Host: localhost"),
+        ("GET http://evil.example/ HTTP/1.1", "Host: evil.example"),
+        ("GET / HTTP/1.1", "Host: localhost@evil.example"),
+        ("GET / HTTP/1.1", "Host: localhost, evil.example"),
+        ("GET / HTTP/1.1", "Host: evil.example", "X-Forwarded-Host: localhost"),
+        ("GET / HTTP/1.0",),
+    ],
+    ids=" | ".join,
+)
+def test_no_foreign_name_is_answered(server, lines):
+    told = said(server.address, *lines)
+    assert status(told) in (400, 421)
+    assert "<html" not in told
+
+
+def test_what_is_asked_comes_back_in_no_head_of_an_answer(server):
+    break_out = "%0d%0aX-Evil:%201"
+    places = [f"/{break_out}", f"/api/search?id={break_out}", f"/?token={break_out}", f"/static/{break_out}"]
+    for place in places:
+        told = said(server.address, f"GET {place} HTTP/1.1", "Host: localhost")
+        assert "x-evil" not in told.partition("\r\n\r\n")[0].lower()
+
+
+def test_two_lengths_and_other_ways_to_hide_a_request_are_refused(server):
+    hidden = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for lines in (
+        (*UPLOAD, "Content-Length: 0", f"Content-Length: {len(hidden)}"),
+        (*UPLOAD, "Transfer-Encoding: chunked, identity"),
+        (*UPLOAD, "Transfer-Encoding : chunked"),
+    ):
+        told = said(server.address, *lines, body=hidden)
+        assert "relsim_requests" not in told
+        assert status(told) in (400, 413, 422, 501)
+
+
+def chunk(kind, data):
+    """A part of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def crowded_png():
+    """A picture of one pixel with texts of a gigabyte, in 64 parts."""
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(file, "PNG")
+    data = file.getvalue()
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(16 * 2**20), 9))
+    return data[:33] + text * 64 + data[33:]
+
+
+def endless_jpeg(side=7_000, scans=3_000):
+    """A progressive JPEG of a few hundred kilobytes whose last scan comes again and again; each costs its pixels."""
+    file = io.BytesIO()
+    Image.new("L", (side, side), 90).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * max(1, min(scans, 900_000 // len(last))) + data[-2:]
+
+
+class TestHostilePictures:
+    def test_a_picture_that_takes_for_ever_is_given_up(self, short, picture):
+        began = time.monotonic()
+        data = endless_jpeg()
+        assert len(data) < 1_000_000
+        told = said(short, *UPLOAD, f"Content-Length: {len(data)}", body=data)
+        assert (status(told), "takes more than 1 s" in told) == (422, True)
+        assert time.monotonic() - began < 30
+        assert status(said(short, *UPLOAD, f"Content-Length: {len(picture)}", body=picture)) == 201
+
+    def test_what_is_no_picture_or_bursts_costs_little_memory(self, server, files, picture):
+        resident = memory(server.process.pid)
+        bad = [*files.values(), crowded_png()] * 3
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda data: server.ask("/api/uploads", data, {"content-type": "image/png"}), bad))
+        assert {answer[0] for answer in answers} == {422}
+        assert server.ask("/api/uploads", picture)[0] == 201
+        assert memory(server.process.pid) - resident < 300e6
+
+
+def memory(process):
+    """Bytes that a process has in memory."""
+    with open(f"/proc/{process}/statm", encoding="ascii") as file:  # noqa: PTH123 - no file of a disk
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_no_address_that_is_asked_for_is_fetched(server):
+    """The page takes pictures from people, never from addresses; nobody can make it ask others."""
+    called = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(1)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/picture.png"
+        for path, values in (
+            ("/api/search", {"id": url}),
+            ("/api/search", {"upload": url}),
+            ("/api/search", {"text": url}),
+            ("/api/thumbnail", {"id": url}),
+            ("/api/thumbnail", {"upload": url}),
+            ("/api/pair", {"first": url, "id": url}),
+        ):
+            server.ask(path, **values)
+        body = json.dumps({"url": url}).encode()
+        assert server.ask("/api/uploads", body, {"content-type": "application/json"})[0] == 422
+        with contextlib.suppress(TimeoutError):
+            listening.accept()
+            called.set()
+    assert not called.is_set()
