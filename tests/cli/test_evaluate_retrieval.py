@@ -60,6 +60,47 @@ def test_the_second_run_embeds_nothing_and_writes_the_same_bytes(document, pictu
     assert {**first, "tables": None} == {**second, "tables": None}
 
 
+def test_a_picture_that_changed_under_its_id_is_embedded_anew(document, verb, pictures, tmp_path):
+    """The second run finds what a run in a new folder finds."""
+    arguments = retrieval(pictures / "manifest.jsonl", "--encoder", "fake")
+    document(*arguments, "-o", tmp_path / "out")
+    Image.new("RGB", (64, 64), "white").save(pictures / "images" / "red-black.png")
+    result = verb(*arguments, "-o", tmp_path / "out")
+    assert "1 embedded by fake (1 of them anew: picture or caption had changed)" in result.stderr
+    document(*arguments, "-o", tmp_path / "new")
+    kept, new = (json.loads((tmp_path / name / "retrieval.json").read_text()) for name in ("out", "new"))
+    assert kept == new
+    assert document(*arguments, "-o", tmp_path / "out")["tables"]["fake"]["embedded"] == 0
+
+
+def test_a_caption_that_changed_is_embedded_anew(document, pictures, tmp_path):
+    """A caption encoder reads the caption and not the picture: only a change of that counts."""
+    manifest = pictures / "manifest.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+
+    def write(first):
+        captions = [first, *(f"{row['relation']} things that grow" for row in rows[1:])]
+        written = [{**row, "caption": text} for row, text in zip(rows, captions, strict=True)]
+        manifest.write_text("".join(json.dumps(row) + "\n" for row in written))
+
+    arguments = retrieval(manifest, "--encoder", "caption-minilm:captioner=none")
+    write("a red thing")
+    document(*arguments, "-o", tmp_path / "out")
+    Image.new("RGB", (64, 64), "white").save(pictures / "images" / "red-white.png")
+    (same,) = document(*arguments, "-o", tmp_path / "out")["tables"].values()
+    assert same["embedded"] == 0
+    write("a whale beneath the ice")
+    (again,) = document(*arguments, "-o", tmp_path / "out")["tables"].values()
+    assert (again["embedded"], again["changed"]) == (1, 1)
+    document(*arguments, "-o", tmp_path / "new")
+    kept, new = (
+        json.loads((tmp_path / name / "retrieved_images.json").read_text())["caption-minilm:captioner=none"]
+        for name in ("out", "new")
+    )
+    for ours, theirs in zip(kept, new, strict=True):
+        assert ours["top_k_scores"] == pytest.approx(theirs["top_k_scores"], abs=1e-5)
+
+
 def test_duplicates_count_apart(document, pictures, tmp_path):
     """A copy of each picture makes it easy with duplicates; without them nothing changes."""
     alone = document(*retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "-o", tmp_path / "alone"))

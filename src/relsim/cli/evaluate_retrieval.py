@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 EXIT_SOME_FAILED = 3
 _REST = "retrieval.json lists all"
-_TABLES, _HASHES = "tables", "hashes.jsonl"
+_TABLES = "tables"
 
 
 def retrieval(
@@ -79,7 +79,7 @@ def retrieval(
     from relsim.evaluation.exclusions import picture_hashes
     from relsim.evaluation.retrieval import RetrievalSettings, run_retrieval
     from relsim.evaluation.retrieval_files import read_query_ids, summary_form, write_run
-    from relsim.evaluation.retrieval_tables import apart, fill_queries, fill_tables, records_of_tables
+    from relsim.evaluation.retrieval_tables import HASHES, apart, fill_queries, fill_tables, records_of_tables
 
     wanted = [EncoderSpec.parse(text) for text in encoder or ([] if table else [DEFAULT_ENCODER])]
     given = _tables(table or [], [spec.label for spec in wanted])
@@ -99,11 +99,17 @@ def retrieval(
         return lambda name, total: image_progress(total, quiet=as_json, doing=f"{doing} {name}".strip())
 
     try:
-        filled = fill_tables(
-            out / _TABLES, everything, wanted, specs.load_spec, workers=workers, progress=progress("embedding")
-        )
         with progress("hashing")("", len(everything)) as advance:
-            hashes = picture_hashes(everything, out / _HASHES, workers=workers, on_hashed=advance)
+            hashes = picture_hashes(everything, out / HASHES, workers=workers, on_hashed=advance)
+        filled = fill_tables(
+            out / _TABLES,
+            everything,
+            wanted,
+            specs.load_spec,
+            hashes=hashes,
+            workers=workers,
+            progress=progress("embedding"),
+        )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("finished parts are kept, run it again to go on") from None
     tables: dict[str, TableView] = {**{name: one.table for name, one in filled.items()}, **given}
@@ -114,7 +120,9 @@ def retrieval(
         def fill(records: Sequence[ImageRecord]) -> TableView:
             loaded = options.encoder_of(tables[name].origin, {})
             tables[name].require_fingerprint(loaded.fingerprint)
-            return fill_queries(out / _TABLES, name, loaded, records, workers=workers, progress=progress("embedding"))
+            return fill_queries(
+                out / _TABLES, name, loaded, records, hashes=hashes, workers=workers, progress=progress("embedding")
+            )
 
         return fill
 
@@ -178,7 +186,11 @@ def _text(path: Path | None) -> str | None:
 def _documents(tables: Mapping[str, TableView], filled: Mapping[str, Filled]) -> dict[str, Any]:
     """Where the vectors are, and how many pictures were embedded for this run."""
     return {
-        name: {"path": str(table.path), "embedded": filled[name].summary.embedded if name in filled else 0}
+        name: {
+            "path": str(table.path),
+            "embedded": filled[name].summary.embedded if name in filled else 0,
+            "changed": filled[name].changed if name in filled else 0,
+        }
         for name, table in tables.items()
     }
 
@@ -186,7 +198,7 @@ def _documents(tables: Mapping[str, TableView], filled: Mapping[str, Filled]) ->
 def _report(run: RetrievalRun, filled: Mapping[str, Filled], out: Path) -> None:
     duplicates = sum(len(some) - 1 for some in run.exclusions)
     asked = f"{len(run.queries):,} queries among {len(run.records):,} pictures, {duplicates:,} duplicates left out"
-    embedded = ", ".join(f"{one.summary.embedded:,} embedded by {name}" for name, one in filled.items())
+    embedded = ", ".join(_embedded(name, one) for name, one in filled.items())
     note(f"{asked}{f'; {embedded}' if embedded else ''}")
     shown = _shown(run)
     rows = [
@@ -209,6 +221,11 @@ def _report(run: RetrievalRun, filled: Mapping[str, Filled], out: Path) -> None:
         print_rows(["difference", "95 % interval", "p (Holm)", "metric", "encoders"], compared)
     emit(f"{out}: retrieved_images.json, retrieval.json")
     _tell(run)
+
+
+def _embedded(name: str, one: Filled) -> str:
+    anew = f" ({one.changed:,} of them anew: picture or caption had changed)" if one.changed else ""
+    return f"{one.summary.embedded:,} embedded by {name}{anew}"
 
 
 def _shown(run: RetrievalRun) -> tuple[str, ...]:
@@ -241,7 +258,10 @@ def _tell(run: RetrievalRun) -> None:
     if run.settings.top_k > longest:
         note(f"relsim: lists have at most {longest:,} matches, for there are no more pictures to find")
     if run.unhashed:
-        note(f"relsim: {run.unhashed:,} pictures could not be read again, so their duplicates are not known")
+        note(
+            f"relsim: {run.unhashed:,} pictures could not be read again, so their duplicates are not known, nor "
+            "whether they changed since they were embedded"
+        )
     if run.unusable:
         note(f"{len(run.unusable):,} pictures could not be used")
     note_failures([one.failure for one in run.unusable], rest=_REST)

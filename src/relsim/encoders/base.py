@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from relsim.data.records import LoadedImage
+from relsim.data.records import ImageRecord, LoadedImage
 from relsim.fingerprint import Fingerprint
 
 Vectors = NDArray[np.float32]
@@ -73,6 +73,14 @@ class RecordEncoder(Protocol[PreparedT_co]):
 
     def prepare_record(self, loaded: LoadedImage) -> PreparedT_co:
         """Take the place of `prepare` where the picture comes with its record. Thread-safe."""
+
+
+@runtime_checkable
+class CaptionReader(Protocol):
+    """A `RecordEncoder` that embeds a picture's caption, and of the record reads nothing else."""
+
+    def given_caption(self, record: ImageRecord) -> str | None:
+        """The caption that the record has, which then alone decides the vector; None where one would be written."""
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from relsim.data.cleaning import caption_to_use
-from relsim.data.records import LoadedImage, Status
+from relsim.data.records import ImageRecord, LoadedImage, Status
 from relsim.encoders.base import AnyEncoder, TextEncoder, Vectors
 from relsim.encoders.clip import ClipEncoder
 from relsim.encoders.towers import Pixels
@@ -89,11 +89,13 @@ class CaptionTextEncoder:
 
     def prepare_record(self, loaded: LoadedImage) -> Any:
         """The caption of the record where it has one, else the picture, ready for the captioner."""
-        fields = loaded.record.fields
-        text = caption_to_use(fields.get(CAPTION_FIELD), fields)
-        if isinstance(text, str) and text.strip():
-            return Caption(text.strip())
-        return self.prepare(loaded.image)
+        text = self.given_caption(loaded.record)
+        return self.prepare(loaded.image) if text is None else Caption(text)
+
+    def given_caption(self, record: ImageRecord) -> str | None:
+        """The caption that the record has; None where the captioner writes one."""
+        text = caption_to_use(record.fields.get(CAPTION_FIELD), record.fields)
+        return (text.strip() or None) if isinstance(text, str) else None
 
     def cost(self, prepared: Any) -> int:
         """Tokens of the captioner's question; a caption that is known costs about its own."""
