@@ -25,10 +25,11 @@ def export(
         bool, typer.Option("--private", help="A repository that --push makes is seen by its owner only.")
     ] = False,
     layout: Annotated[
-        Literal["published", "whole"] | None,
+        Literal["published", "whole", "sentence-transformers"] | None,
         typer.Option(
-            metavar="published|whole",
-            help="The adapter, for the published package too; or merged with its base model. Default: as it is.",
+            metavar="published|whole|sentence-transformers",
+            help="The adapter, for the published package too; or merged with its base model; or with the text encoder "
+            "as one model that sentence-transformers loads without relsim. Default: as it is.",
         ),
     ] = None,
     base_model: options.BaseModel = None,

@@ -1,11 +1,13 @@
 """Handing a checkpoint on: in another layout, with its model card.
 
-published    adapter and projection, which the published package, peft and relsim load on their base model
-whole        base model and adapter merged, a network of its own; no language head, which no vector needs
+published                adapter and projection, which the published package, peft and relsim load on their base model
+whole                    base model and adapter merged, a network of its own; no language head, which no vector needs
+sentence-transformers    the whole network and the text encoder as one model that sentence-transformers loads by itself
 """
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -32,7 +34,7 @@ from relsim.models.lora import merge_lora
 CARD = "README.md"
 _PIXELS = "preprocessor_config.json"
 
-Layout = Literal["published", "whole"]
+Layout = Literal["published", "whole", "sentence-transformers"]
 
 
 def export_checkpoint(
@@ -46,13 +48,15 @@ def export_checkpoint(
     """Write a checkpoint (a folder or a Hub id) into the new folder `out`, all of it or nothing; returns `out`.
 
     Without `layout` it stays as it is. `base_model` takes the place of the base that an adapter names, `dtype` of the
-    base's own precision; both are for the whole layout. Raises `CheckpointError`.
+    base's own precision (of fp32 for sentence-transformers); both are for a merged layout. Raises `CheckpointError`.
     """
     out = Path(out)
     folder = resolve_folder(checkpoint, also=(PUBLISHED_PROJECTION, CARD))
     if not any((folder / name).exists() for name in (PROJECTION, PUBLISHED_PROJECTION)):
         return _export_adapter(folder, out, layout)
     found = read_checkpoint(folder)
+    if layout == "sentence-transformers":
+        return _export_sentence_transformer(folder, found, out, base_model, dtype)
     if not found.adapter:
         raise CheckpointError(
             f"{folder} is a whole model already, and its weights name no base: copy or push the folder"
@@ -75,11 +79,28 @@ def export_checkpoint(
     return out
 
 
+def _export_sentence_transformer(
+    folder: Path, found: Checkpoint, out: Path, base_model: str | Path | None, dtype: str | None
+) -> Path:
+    """Merged first, where it is an adapter; then as one model with the text encoder."""
+    from relsim.training.sentence_transformer import write_sentence_transformer
+
+    precision = torch.float32 if dtype is None else choose_dtype(choose_device("cpu"), dtype)
+    with tempfile.TemporaryDirectory(prefix="relsim-export-") as temporary:
+        whole = folder
+        if found.adapter:
+            whole = export_checkpoint(
+                folder, Path(temporary) / folder.name, layout="whole", base_model=base_model, dtype=dtype or "float32"
+            )
+        write_sentence_transformer(whole, out, dtype=precision, card=_card(folder, found))
+    return out
+
+
 def _export_adapter(folder: Path, out: Path, layout: Layout | None) -> Path:
     """A captioner's or a filter's adapter, which has no projection."""
     if not (folder / ADAPTER_CONFIG).exists():
         raise CheckpointError(f"{folder} holds neither a projection ({PROJECTION}) nor an adapter ({ADAPTER_CONFIG})")
-    if layout == "whole":
+    if layout not in (None, "published"):
         raise CheckpointError(
             f"{folder} is an adapter without a projection; it is exported in the published layout only"
         )
