@@ -6,35 +6,33 @@
     draw        a test part, distractors of other relations, triplets, and pairs in the place of a generator's
     learn       tuned CLIP and tuned DINO, from random weights, on scenes of the training split
     embed       every encoder, every picture
-    measure     retrieval, triplets, pairs, MTEB: relations are known, so the truth is in the place of a judge
-    show        Figures 5 to 9, a study without answers, one report, and tables.md
+    measure     retrieval, triplets, pairs, MTEB: relations are known
+    judge       a stand-in for GPT-4o behind an endpoint on this machine, calibrated and held against the truth
+    ask         a study, answered by simulated people
+    show        Figures 5 to 9, an explanation, one report, and tables.md
 
 Everything is written under --work (default: .paper_small). A step that is done is not done again; `done/` has the
-command and the seconds of each.
+command and the seconds of each. With --here all runs in one process, which takes less time and shows less of what a
+user would see.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import shlex
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
+from judge import MODEL, judge_server
+from people import simulate, write_truth
 from tables import write_tables
 from towers import SIDE as TOWER_SIDE
 from towers import WRITERS
+from work import Work
 
-from relsim.data.manifest import read_manifest, write_manifest
-from relsim.files import temporary_beside
+from relsim.data.manifest import read_manifest
 from relsim.world.looks import Split, draw_look
 from relsim.world.scenes import Scene, disguised, draw, like, scenes
 
@@ -57,83 +55,12 @@ class Size:
     pairs: int = 86
     learned: int = 3_010
     steps: int = 300
+    judged: int = 100  # queries of each method
+    calibrated: int = 50  # pairs of each kind
+    study: int = 60  # questions about each two methods
 
 
-QUICK = Size(test=86, queries=20, triplets=8, pairs=6, learned=86, steps=2)
-
-
-class Work:
-    """The folder of a run, and which steps are done in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.done = folder, folder / "done"
-        self.done.mkdir(parents=True, exist_ok=True)
-
-    def step(self, name: str, told: str, run: Callable[[], None]) -> None:
-        """Run a step and note that it is done, unless it is; the same name for something else is refused."""
-        note = self.done / f"{name}.json"
-        if note.exists():
-            if json.loads(note.read_text())["command"] != told:
-                sys.exit(f"{name} was another step in {self.folder}: choose another --work, or remove the folder")
-            return
-        print(f"$ {told}", flush=True)
-        load, before, start = os.getloadavg()[0], os.times(), time.monotonic()
-        run()
-        seconds, after = time.monotonic() - start, os.times()
-        cpu = sum(after[:4]) - sum(before[:4])  # of this process and of those that it waited for
-        facts = {"command": told, "seconds": round(seconds, 1), "cpu": round(cpu, 1), "load": load}
-        with temporary_beside(note) as temporary:
-            temporary.write_text(json.dumps(facts) + "\n")
-            temporary.replace(note)
-
-    def relsim(self, name: str, *words: object, into: Path | None = None, new: Path | None = None) -> None:
-        """A step that is a command of relsim, as a user would run it.
-
-        `into` takes what it prints; what a step that was not finished left in `new` is removed first.
-        """
-        command = [str(word) for word in words]
-
-        def run() -> None:
-            if new is not None:
-                shutil.rmtree(new, ignore_errors=True)
-            whole = [sys.executable, "-m", "relsim", *command]
-            # The models are those that come along, whatever this user has set.
-            plain = {name: value for name, value in os.environ.items() if not name.startswith("RELSIM_")}
-
-            def checked(out: IO[bytes] | None) -> None:
-                stopped = subprocess.run(whole, check=False, stdout=out, env=plain).returncode  # noqa: S603 - relsim itself
-                if stopped:
-                    sys.exit(f"{name} ended with {stopped}; what is done stays done, run this again once it is mended")
-
-            if into is None:
-                checked(None)
-                return
-            with temporary_beside(into) as temporary:
-                with temporary.open("wb") as file:
-                    checked(file)
-                temporary.replace(into)
-
-        self.step(name, f"relsim {shlex.join(command)}" + (f" > {into}" if into else ""), run)
-
-    def world(self, name: str, *flags: object, side: int = SIDE) -> Path:
-        """A step that draws pictures; their manifest."""
-        folder = self.folder / name
-        words = ("--out", folder, "--size", side, "--seed", SEED)
-        self.relsim(f"draw-{name}", "demo", "world", *words, *flags, new=folder)
-        return folder / "manifest.jsonl"
-
-    def without_captions(self, manifest: Path) -> Path:
-        """A manifest of the same pictures that tells no captions, so that the captioner has to write them."""
-        bare = manifest.with_name("pictures.jsonl")
-
-        def run() -> None:
-            rows = read_manifest(manifest)
-            write_manifest(
-                bare, (replace(row, caption=None, extra={"relation": row.extra["relation"]}) for row in rows)
-            )
-
-        self.step(f"bare-{manifest.parent.name}", f"(captions left out) {bare}", run)
-        return bare
+QUICK = Size(test=86, queries=20, triplets=8, pairs=6, learned=86, steps=2, judged=4, calibrated=6, study=4)
 
 
 def pairs(folder: Path, count: int) -> None:
@@ -163,7 +90,7 @@ def repainted(scene: Scene, rng: np.random.Generator) -> Scene:
 
 def towers(work: Work, size: Size) -> dict[str, str]:
     """Train both towers; their encoders by name."""
-    manifest = work.world("train", "--count", size.learned, "--split", "train", side=TOWER_SIDE)
+    manifest = work.world("train", "--count", size.learned, "--split", "train", side=TOWER_SIDE, seed=SEED)
     found = {}
     for kind, writer in WRITERS.items():
         base, run = work.folder / f"base-{kind}", work.folder / f"tuned-{kind}"
@@ -178,9 +105,10 @@ def towers(work: Work, size: Size) -> dict[str, str]:
 def measure(work: Work, size: Size, encoders: dict[str, str]) -> dict[str, Path]:
     """All tables of vectors and files of results; the tables by name."""
     folder = work.folder
-    test = work.world("test", "--count", size.test, "--split", SPLIT.value)
-    others = work.world("distractors", "--count", size.test, "--split", Split.RELATIONS.value)
-    three = work.world("triplets", "--count", 0, "--triplets", size.triplets, "--split", SPLIT.value)
+    drawn = {"side": SIDE, "seed": SEED}
+    test = work.world("test", "--count", size.test, "--split", SPLIT.value, **drawn)
+    others = work.world("distractors", "--count", size.test, "--split", Split.RELATIONS.value, **drawn)
+    three = work.world("triplets", "--count", 0, "--triplets", size.triplets, "--split", SPLIT.value, **drawn)
     bare = {manifest: work.without_captions(manifest) for manifest in (test, others, three)}
     tables = {}
     for name, encoder in encoders.items():
@@ -215,8 +143,53 @@ def measure(work: Work, size: Size, encoders: dict[str, str]) -> dict[str, Path]
     return tables
 
 
+def judge(work: Work, size: Size) -> None:
+    """A judge behind an endpoint: what methods found, pairs of known truth, and how far it agrees with the truth."""
+    folder = work.folder
+    run, judged, calibration = folder / "retrieval", folder / "judged.json", folder / "calibration"
+    with judge_server() as url:
+        asked = ("--endpoint", url, "--model", MODEL, "--concurrency", 2)
+        told = f"--endpoint URL --model {MODEL} --concurrency 2"  # the port differs from run to run
+        words = ("judge", run / "retrieved_images.json", "--limit", size.judged, "--seed", SEED, "-o", judged)
+        line = f"relsim {' '.join(map(str, words))} {told}"
+        work.relsim("judge", *words, *asked, into=folder / "judged.txt", told=line)
+        words = ("judge", "calibrate", "--count", size.calibrated, "--size", SIDE, "--seed", SEED, "-o", calibration)
+        line = f"relsim {' '.join(map(str, words))} {told}"
+        work.relsim("calibrate", *words, *asked, into=folder / "calibration.txt", told=line)
+    truth = folder / "truth.csv"
+    work.step("truth", f"(the known truth as ratings) {truth}", lambda: write_truth(judged, relations(work), truth))
+    words = ("judge", "agreement", judged, truth, "--seed", SEED, "--json")
+    work.relsim("agreement", *words, into=folder / "agreement.json")
+
+
+def ask(work: Work, size: Size) -> None:
+    """A study of relsim against every other encoder, answered by simulated people."""
+    folder = work.folder
+    study, results = folder / "study.json", folder / "study-results.json"
+    words = ("study", "new", folder / "retrieval", "--against", MINI, "--queries", size.study, "--seed", SEED)
+    work.relsim("study", *words, "-o", study)
+    work.step("people", f"(simulated answers) {study}", lambda: simulate(study, relations(work), seed=SEED))
+    work.relsim("study-results", "study", "results", study, "-o", results, into=folder / "study-results.txt")
+
+
+def relations(work: Work) -> dict[str, str]:
+    """What relation each picture shows, by its id."""
+    rows = (row for name in ("test", "distractors") for row in read_manifest(work.folder / name / "manifest.jsonl"))
+    return {row.image_hash: str(row.extra["relation"]) for row in rows}
+
+
+def alike(path: Path) -> tuple[str, str]:
+    """The first query for which relsim finds a picture of its relation, and that picture."""
+    content = json.loads(path.read_text())
+    paths = {query["image_id"]: query["path"] for query in content["queries"]}
+    for row in content["results"][MINI]:
+        if row["matches"][0]["relevant"]:
+            return paths[row["query_image_id"]], row["matches"][0]["path"]
+    raise SystemExit(f"{MINI} found the relation of no query, so there is nothing to explain")
+
+
 def show(work: Work, tables: dict[str, Path]) -> None:
-    """Every figure, the study and the report."""
+    """Every figure and the report."""
     folder, run = work.folder, work.folder / "retrieval"
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
@@ -228,6 +201,8 @@ def show(work: Work, tables: dict[str, Path]) -> None:
     query = json.loads((run / "retrieval.json").read_text())["queries"][0]["image_id"]
     space = ("--attributes", tables[ATTRIBUTES], "-o", figures / "figure-7.png")
     work.relsim("figure-7", "space", query, tables[MINI], *space)
+    work.relsim("figure-6-judge", "figure", "scores", folder / "judged.json", "-o", figures / "figure-6-judge.png")
+    work.relsim("figure-8", "figure", "preferences", folder / "study-results.json", "-o", figures / "figure-8.png")
     work.relsim("figures-printed", "figure", "paper", "--format", "png", "-o", figures / "printed")
     nine = ("--queries", 6, "--top-k", 6, "--seed", SEED + 1)
     work.relsim("figure-9", "figure", "sheet", run, *mini, *nine, "-o", figures / "figure-9.png")
@@ -236,11 +211,15 @@ def show(work: Work, tables: dict[str, Path]) -> None:
     work.relsim("table-2", "figure", "scores", *drawn)
     curves = [f"{kind}={folder / f'tuned-{kind}'}" for kind in WRITERS]
     work.relsim("curves", "figure", "training", *curves, "-o", figures / "training.png")
-    study = folder / "study.json"
-    work.relsim("study", "study", "new", run, "--against", MINI, "--queries", 100, *seed, "-o", study)
     results = [folder / "triplets-results" / f"{name}.json" for name in tables]
     runs = [folder / f"tuned-{kind}" for kind in WRITERS]
-    listed = [run, *results, folder / "pairs.json", folder / "mteb.json", figures / "figure-7.json", study, *runs]
+    first, second = alike(run / "retrieval.json")
+    why = figures / "explanation.png"
+    work.relsim("explanation", "explain", first, second, "--quick", "-o", why)
+    judge = [folder / "judged.json", folder / "calibration" / "calibration.json", folder / "agreement.json"]
+    study = [folder / "study.json", folder / "study-results.json"]
+    whole = [folder / "pairs.json", folder / "mteb.json", figures / "figure-7.json", why.with_suffix(".json")]
+    listed = [run, *results, *judge, *study, *whole, *runs]
     title = ("--title", "The paper's evaluation on the drawn world")
     work.relsim("report", "report", *listed, *title, "-o", folder / "report.html")
 
@@ -250,15 +229,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path(".paper_small"))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--here", action="store_true")
     arguments = parser.parse_args()
-    size, work = QUICK if arguments.quick else Size(), Work(arguments.work)
+    size, work = QUICK if arguments.quick else Size(), Work(arguments.work, here=arguments.here)
     encoders = {
         **EMBEDDED,
         CAPTIONS: "caption-minilm",
         **towers(work, size),
         **{name: name for name in DESCRIPTORS},
     }
-    show(work, measure(work, size, encoders))
+    tables = measure(work, size, encoders)
+    judge(work, size)
+    ask(work, size)
+    show(work, tables)
     print(write_tables(work.folder, list(encoders)))
 
 

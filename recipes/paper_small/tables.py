@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("conflict", "aligned", "control")
+_SHARES = ("first", "same", "second")
 METRICS = ("precision@1", "precision@10", "map")
 
 
@@ -16,6 +17,9 @@ def write_tables(folder: Path, encoders: Sequence[str]) -> str:
     results = folder / "triplets-results"
     parts = {
         "Retrieval": _retrieval(_read(folder / "retrieval" / "retrieval.json")),
+        "Judge": _judge(_read(folder / "judged.json"), _read(folder / "agreement.json")),
+        "Calibration": _calibration(_read(folder / "calibration" / "calibration.json")),
+        "Study": _study(_read(folder / "study-results.json")),
         "Triplets": _triplets({name: _read(results / f"{name}.json") for name in encoders}),
         "Pairs": _pairs(_read(folder / "pairs.json")),
         "MTEB": _mteb(_read(folder / "mteb.json")),
@@ -66,6 +70,61 @@ def _difference(comparisons: Any, best: str, name: str, metric: str) -> str:
         if one["metric"] == metric and {one["first"], one["second"]} == {best, name}:
             return f"{100 * abs(one['value']):.1f} ({one['p_holm']:.4f})"
     return ""
+
+
+def _judge(told: Any, agreement: Any) -> Iterator[str]:
+    rows = [
+        [
+            name,
+            _score(part["mean"]),
+            f"{told['summary'][name]['valid_pairs']} of {told['summary'][name]['total_pairs']}",
+        ]
+        for name, part in told["methods"].items()
+    ]
+    rows.sort(key=lambda row: -(told["methods"][row[0]]["mean"] or {"value": 0})["value"])
+    yield from _table(["encoder", "mean score of the first match, 0 to 10", "pairs with a score"], rows)
+    kappa, rank = agreement["weighted_kappa"], agreement["spearman"]
+    yield ""
+    yield (
+        f"Against the truth (10 or 0) over {agreement['pairs']:,} pairs: weighted kappa {_plainly(kappa)}, Spearman's "
+        f"correlation {_plainly(rank)}."
+    )
+
+
+def _calibration(told: Any) -> Iterator[str]:
+    yield from _table(["pairs share", "mean score"], [[kind, _score(mean)] for kind, mean in told["means"].items()])
+    yield ""
+    rows = [[f"put right, {name}", _percent(one), str(one["count"])] for name, one in told["accuracy"].items() if one]
+    yield from _table(["triplets", "%", "n"], rows)
+
+
+def _study(told: Any) -> Iterator[str]:
+    agreement = told["agreement"]
+    yield (
+        f"**Simulated**: {told['people']} people by a seeded rule, {told['answers']:,} answers to "
+        f"{told['questions']:,} questions; Fleiss' kappa {agreement['fleiss_kappa']:.2f}, Krippendorff's alpha "
+        f"{agreement['krippendorff_alpha']:.2f}."
+    )
+    yield ""
+    rows = [
+        [
+            f"{pair['first']} : {pair['second']}",
+            *(_percent(pair["shares"][name]) for name in _SHARES),
+            str(pair["answers"]),
+        ]
+        for pair in told["pairs"]
+        if pair["shares"]
+    ]
+    yield from _table(["pair", "first, %", "same, %", "second, %", "answers"], rows)
+
+
+def _score(mean: Any) -> str:
+    """A mean score with its interval."""
+    return "" if mean is None else f"{mean['value']:.2f} ({mean['low']:.2f} to {mean['high']:.2f})"
+
+
+def _plainly(value: Any) -> str:
+    return "without meaning" if value is None else _score(value)
 
 
 def _triplets(results: dict[str, Any]) -> Iterator[str]:
