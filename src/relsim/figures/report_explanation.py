@@ -32,7 +32,7 @@ def explanation_section(result: ResultFile) -> str:
     """The pictures with their maps, both scores, the captions nearest to both, and how far the maps can be trusted."""
     content = result.content
     pictures = content["pictures"]
-    names = [printable(Path(picture["source"]).name) for picture in pictures]
+    names = [cut(printable(Path(picture["source"]).name), 24) for picture in pictures]
     words = f"{names[0]} and {names[1]}, each with maps of attention and of occlusion."
     facts = [(name, _scored(content[name])) for name in ("relational", "attribute") if content.get(name) is not None]
     facts += [
