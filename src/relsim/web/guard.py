@@ -78,7 +78,7 @@ class Guard:
     def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[int, str] | None:
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if _without_port(host) not in self._settings.known_names:
-            return 421, "this server is not called that; name it with --name"
+            return 421, "this server is not called that; name it with --server-name"
         if scope["path"] not in _OPEN and not self._may_ask(headers):
             return 401, "a token is needed: open the address that the server printed"
         if scope["method"] not in _SAFE and (reason := _why_foreign(headers, host)) is not None:
