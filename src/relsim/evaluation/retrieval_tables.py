@@ -27,6 +27,7 @@ from relsim.errors import SourceError
 from relsim.evaluation.encoder_specs import EncoderSpec
 from relsim.evaluation.exclusions import Hashes, picture_hashes
 from relsim.vectors.build import BuildSummary, fill_table
+from relsim.vectors.publish import system_errors
 from relsim.vectors.table import VectorTable
 from relsim.vectors.view import TableView
 
@@ -71,6 +72,8 @@ def fill_tables(
     Raises `TableError`, `EncoderError`, and `SourceError` where the folder has tables of another collection.
     """
     if hashes is None:
+        with system_errors("make", folder):
+            folder.mkdir(parents=True, exist_ok=True)
         hashes = picture_hashes(records, folder / HASHES, workers=workers)
     found: dict[str, Filled] = {}
     for spec in specs:
