@@ -32,3 +32,28 @@ def test_names_and_options(text, name, options):
 def test_what_is_no_spec_is_refused(text, told):
     with pytest.raises(EncoderError, match=told):
         EncoderSpec.parse(text)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"checkpoint_dir": "/a b/c=d", "dtype": "float32"},
+        {"revision": "1234", "fast": True, "side": 128, "rate": 0.5, "empty": "", "word": "true"},
+        {"quoted": '"x"', "odd": '"'},
+    ],
+)
+def test_what_a_table_records_is_a_spec(options):
+    spec = EncoderSpec.of({"encoder": "mine", **options})
+    again = EncoderSpec.parse(spec.label)
+    assert (again.name, again.options) == ("mine", options)
+    assert {key: type(again.options[key]) for key in options} == {key: type(value) for key, value in options.items()}
+
+
+def test_a_text_that_begins_an_option_of_its_own_is_refused():
+    with pytest.raises(EncoderError, match="cannot be written in one line"):
+        EncoderSpec.of({"encoder": "mine", "folder": "/a,b=c"})
+
+
+def test_a_table_of_old_is_of_the_default_encoder():
+    assert EncoderSpec.of({}).label == "relational"

@@ -19,7 +19,7 @@ def study_file(make_study, tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(start_server, study_file):
     """A server that asks the study, in the place of the one that all tests share. Each test is another person."""
-    with start_server("--study", str(study_file)) as running:
+    with start_server("--study", str(study_file), "--study-results") as running:
         yield running
 
 

@@ -28,8 +28,8 @@ def served(library, models):
 
     with contextlib.ExitStack() as stack:
 
-        def start(path):
-            app = create_app(library, models, extras=Extras(study=Sitting.open(path)))
+        def start(path, *, results=True):
+            app = create_app(library, models, extras=Extras(study=Sitting.open(path, results=results)))
             client = TestClient(app, base_url="http://localhost", headers={"x-relsim": "1"})
             return stack.enter_context(client)
 
@@ -167,6 +167,19 @@ def test_the_results_are_those_of_the_command_line(client, study, study_file):
     store = StudyAnswers(study_file.with_suffix(".sqlite"), study)
     assert told == study_results(study, store.answers()).to_json()
     assert told["answers"] == 2 * len(study.questions)
+
+
+def test_the_results_are_closed_until_all_is_answered(served, study, study_file):
+    closed = served(study_file, results=False)
+    last = study.questions[-1].question_id
+    for question in study.questions:
+        for person in ("Ada", "Grace"):
+            if (question.question_id, person) != (last, "Grace"):
+                answer(closed, question.question_id, person)
+    told = closed.get("/api/study/results")
+    assert (told.status_code, "pairs" in told.text, "alpha" in told.text) == (403, False, False)
+    answer(closed, last, "Grace")
+    assert closed.get("/api/study/results").json()["complete"] == len(study.questions)
 
 
 def test_answers_to_other_questions_are_refused(study_file):

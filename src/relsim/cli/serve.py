@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,11 @@ from relsim.cli import options
 from relsim.cli.output import emit, image_progress, note
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from relsim.web.datasets import Dataset
     from relsim.web.extras import Extras
+    from relsim.web.jobs import Jobs
     from relsim.web.library import Library
 
 _SERVER, _VIEWS = "Server", "More views"
@@ -65,6 +70,23 @@ def serve(
             rich_help_panel=_VIEWS,
         ),
     ] = None,
+    study_results: Annotated[
+        bool,
+        typer.Option(
+            "--study-results",
+            help="Let whoever opens the page see the study's results while it goes on, not only when all is answered.",
+            rich_help_panel=_VIEWS,
+        ),
+    ] = False,
+    jobs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A folder in which whoever opens the page may start embedding and downloading: of the folders and "
+            "lists in it and of --data, into new folders in it.",
+            rich_help_panel=_VIEWS,
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where to listen.", rich_help_panel=_SERVER)
     ] = "127.0.0.1",
@@ -112,6 +134,7 @@ def serve(
 
         raise MissingExtraError(error.name or "fastapi", "web", "the page") from error
     from relsim.web.models import Models
+    from relsim.web.sitting import Sitting
 
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(18)
@@ -124,25 +147,44 @@ def serve(
         library = open_library(table, attributes, name)
         given = options.model_options(checkpoint, base_model, device, dtype, None)
         models = Models(library, given)
-        app = create_app(library, models, settings, _extras(data or [], results or [], image_folder, study))
+        extras = _extras(data or [], results or [], image_folder)
+        if study is not None:
+            extras = replace(extras, study=Sitting.open(study, results=study_results))
+        if jobs is not None:
+            extras = replace(extras, jobs=_jobs(jobs, library, given, extras.data))
+        app = create_app(library, models, settings, extras)
         emit(f"{library.name}: {len(library):,} images at {address(settings, listening)}")
         if study is not None:
-            note("what people answer is counted in the view #/study/results, which no other view leads to")
+            opened = "now" if study_results else "when all is answered; until then see relsim study results"
+            note(f"what people answer is counted in the view #/study/results, which is open {opened}")
         note("Ctrl-C stops it")
         run(app, listening, log_requests=log_requests)
 
 
-def _extras(data: list[Path], results: list[Path], image_folder: Path | None, study: Path | None) -> Extras:
+def _extras(data: list[Path], results: list[Path], image_folder: Path | None) -> Extras:
     from relsim.cli.data import progress, report_bad_lines
     from relsim.web.datasets import open_datasets
     from relsim.web.extras import Extras
     from relsim.web.results import Results
-    from relsim.web.sitting import Sitting
 
     return Extras(
         data=open_datasets(data, progress=progress(quiet=False), reporter=report_bad_lines),
         results=Results(results, image_folder) if results else None,
-        study=None if study is None else Sitting.open(study),
+    )
+
+
+def _jobs(folder: Path, library: Library, given: dict[str, str], data: Mapping[str, Dataset]) -> Jobs:
+    """Jobs with the encoders of the collection, made as those of the page are."""
+    from relsim.evaluation.encoder_specs import EncoderSpec
+    from relsim.web.jobs import Jobs
+
+    tables = {"relation": library.relation, "look": library.look}
+    axes = {axis: table for axis, table in tables.items() if table is not None}
+    return Jobs(
+        folder,
+        encoders={axis: EncoderSpec.of({**table.origin, **given}).label for axis, table in axes.items()},
+        sources={name: one.inventory.path for name, one in data.items() if one.inventory.path is not None},
+        watched={f"the collection ({axis})": table.path for axis, table in axes.items()},
     )
 
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from relsim.encoders import DEFAULT_ENCODER
 from relsim.errors import EncoderError
 
 Value = str | int | float | bool
@@ -46,6 +47,24 @@ class EncoderSpec:
                 raise EncoderError(f"{text!r} gives {key} twice")
             options[key] = _value(value)
         return cls(text, name, options)
+
+    @classmethod
+    def of(cls, origin: Mapping[str, Value]) -> EncoderSpec:
+        """The spec of what a table records of its encoder. Raises `EncoderError` for a text that none can hold."""
+        options = dict(origin)
+        name = str(options.pop("encoder", DEFAULT_ENCODER))
+        listed = ",".join(f"{option}={_written(value)}" for option, value in options.items())
+        spec = cls.parse(f"{name}:{listed}" if listed else name)
+        if (spec.name, spec.options) != (name, options):
+            raise EncoderError(f"the encoder {name} with {options!r} cannot be written in one line")
+        return spec
+
+
+def _written(value: Value) -> str:
+    """A value as `parse` reads it: text that looks like something else is quoted."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, str) and _value(value) != value else str(value)
 
 
 def _value(text: str) -> Value:

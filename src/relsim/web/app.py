@@ -14,7 +14,17 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 
 from relsim._version import __version__
-from relsim.web import data_api, images_api, map_api, results_api, search_api, space_api, study_api
+from relsim.web import (
+    data_api,
+    explain_api,
+    images_api,
+    jobs_api,
+    map_api,
+    results_api,
+    search_api,
+    space_api,
+    study_api,
+)
 from relsim.web.batching import BusyError
 from relsim.web.extras import Extras
 from relsim.web.guard import Guard
@@ -68,7 +78,7 @@ def create_app(
     )
     app.state.relsim = state
     app.add_exception_handler(BusyError, _busy)
-    for part in (search_api, images_api, space_api, map_api, data_api, results_api, study_api):
+    for part in (search_api, explain_api, images_api, space_api, map_api, data_api, results_api, study_api, jobs_api):
         app.include_router(part.router)
 
     @app.get("/healthz", include_in_schema=False)

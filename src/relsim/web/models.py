@@ -5,10 +5,11 @@ Each is loaded once, in a thread, when it is first needed or when the server has
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -16,9 +17,13 @@ from relsim.encoders.base import AnyEncoder, TextEncoder, Vectors
 from relsim.encoders.registry import encoder_of
 from relsim.encoders.stream import encode_images
 from relsim.errors import SearchError
+from relsim.models.embedded import DEFAULT, DEFAULT_CAPTIONER
 from relsim.vectors.calibration import percentile_of
 from relsim.vectors.table import VectorTable
 from relsim.web.library import Library
+
+if TYPE_CHECKING:
+    from relsim.captions.captioner import Captioner
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Models:
     def __init__(self, library: Library, options: Mapping[str, Any] | None = None) -> None:
         self._library = library
         self._options = dict(options or {})
-        self._lock = threading.Lock()
+        self._lock, self._working = threading.Lock(), threading.Lock()
         self._made: dict[str, Any] = {}
 
     def warm_up(self) -> None:
@@ -51,11 +56,24 @@ class Models:
 
     def pictures(self, images: Sequence[Image.Image]) -> list[PictureVectors]:
         """Vectors of RGB pictures on the axes that the library has, in order."""
-        relation = encode_images(self._encoder("relation", self._library.relation), list(images))
-        if self._library.look is None:
-            return [PictureVectors(vector, None) for vector in relation]
-        looks = encode_images(self._encoder("look", self._library.look), list(images))
-        return [PictureVectors(*pair) for pair in zip(relation, looks, strict=True)]
+        relation, look = self._encoders()
+        with self._working:
+            relations = encode_images(relation, list(images))
+            looks = None if look is None else encode_images(look, list(images))
+        if looks is None:
+            return [PictureVectors(vector, None) for vector in relations]
+        return [PictureVectors(*pair) for pair in zip(relations, looks, strict=True)]
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[tuple[AnyEncoder, AnyEncoder | None, TextEncoder, Captioner | None]]:
+        """The encoders of relation, of look and of sentences, and a captioner, while nobody else encodes pictures.
+
+        Who looks into a model changes for a moment how it computes. Only the embedded model has a captioner.
+        """
+        relation, look = self._encoders()
+        sentences, captioner = self._sentence_encoder(), self._captioner()
+        with self._working:
+            yield relation, look, sentences, captioner
 
     def sentences(self, texts: Sequence[str]) -> list[Vectors]:
         """Vectors (D,) of anonymous sentences in the space of relation. Raises `SearchError` where it has none."""
@@ -72,6 +90,23 @@ class Models:
         vlm = getattr(encoder, "vlm", None)
         null = None if vlm is None else vlm.checkpoint.null_distribution
         return percentile_of(score, null) if null else None
+
+    def _encoders(self) -> tuple[AnyEncoder, AnyEncoder | None]:
+        relation = self._encoder("relation", self._library.relation)
+        return relation, None if self._library.look is None else self._encoder("look", self._library.look)
+
+    def _captioner(self) -> Captioner | None:
+        if {**self._library.relation.origin, **self._options}.get("checkpoint_dir") != DEFAULT:
+            return None
+
+        def make() -> Captioner:
+            from relsim.captions.captioner import Captioner
+
+            placed = {name: value for name, value in self._options.items() if name in ("device", "dtype")}
+            return Captioner.load(DEFAULT_CAPTIONER, **placed)
+
+        made: Captioner = self._once("captioner", make)
+        return made
 
     def _encoder(self, axis: str, table: VectorTable) -> AnyEncoder:
         def make() -> AnyEncoder:

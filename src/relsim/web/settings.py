@@ -36,6 +36,7 @@ class ServerSettings:
     max_body_bytes: int = MIB  # of any other request
     batch: int = 64  # questions that are answered together
     waiting: int = 256  # questions that may wait; the next is told to come back
+    explanations: int = 4  # pairs that may wait to be explained, which takes seconds each
     thumbnail_bytes: int = 64 * MIB  # memory for thumbnails that were made
 
     def __post_init__(self) -> None:
@@ -47,6 +48,7 @@ class ServerSettings:
             "max_body_bytes",
             "batch",
             "waiting",
+            "explanations",
         ):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("head_seconds", "body_seconds", "upload_seconds", "decode_seconds"):

@@ -12,16 +12,17 @@ from relsim.evaluation.study_answers import SUFFIX, StudyAnswers
 
 @dataclass(frozen=True, slots=True)
 class Sitting:
-    """A study with the store of its answers."""
+    """A study with the store of its answers; `results` lets people see what others chose while it goes on."""
 
     study: Study
     answers: StudyAnswers
+    results: bool = False
 
     @classmethod
-    def open(cls, path: Path) -> Sitting:
+    def open(cls, path: Path, *, results: bool = False) -> Sitting:
         """The study of a file; answers are in the file of its name beside it. Raises `ResultError`."""
         study = read_study(path)
-        return cls(study, StudyAnswers(path.with_suffix(SUFFIX), study))
+        return cls(study, StudyAnswers(path.with_suffix(SUFFIX), study), results)
 
     def question(self, question_id: str) -> Question | None:
         """The question of that id."""

@@ -15,6 +15,7 @@ from relsim.demo.collection import cache_folder
 from relsim.encoders.base import Vectors
 from relsim.errors import RelsimError
 from relsim.web.batching import Answer, Asked, Batcher, BusyError
+from relsim.web.explaining import Explainer, Shown, Why
 from relsim.web.extras import Extras
 from relsim.web.library import Library, Neighbour, Question
 from relsim.web.mapping import MapMaker
@@ -48,11 +49,18 @@ class State:
         self._searches: Batcher[Question, list[Neighbour]] = Batcher("search", library.search, **limits)
         self._pictures: Batcher[Image.Image, PictureVectors] = Batcher("pictures", models.pictures, **limits)
         self._sentences: Batcher[str, Vectors] = Batcher("sentences", models.sentences, **limits)
+        self._reasons: Batcher[tuple[Shown, Shown], Why] = Batcher(
+            "explain", Explainer(library, models).explain, most=1, waiting=settings.explanations
+        )
         self._stack = AsyncExitStack()
         self._warming: asyncio.Task[None] | None = None
+        self.streams = 0  # answers that go on, such as events of jobs
+        self.ending = False  # they end when the server is told to
 
     async def __aenter__(self) -> State:
-        for part in (self.uploads, self._searches, self._pictures, self._sentences):
+        if self.extras.jobs is not None:
+            await self._stack.enter_async_context(self.extras.jobs)
+        for part in (self.uploads, self._searches, self._pictures, self._sentences, self._reasons):
             await self._stack.enter_async_context(part)
         self._warming = asyncio.create_task(self._warm_up())
         return self
@@ -68,7 +76,7 @@ class State:
 
     def count_waiting(self) -> None:
         """Bring the counters of the queues up to date."""
-        for queue in (self._searches, self._pictures, self._sentences):
+        for queue in (self._searches, self._pictures, self._sentences, self._reasons):
             self.metrics.waiting.labels(queue.name).set(queue.waiting)
 
     async def search(self, question: Question) -> list[Neighbour]:
@@ -82,6 +90,10 @@ class State:
     async def sentence(self, text: str) -> Vectors:
         """The vector of a sentence. Raises `BusyError`, and `SearchError` where the space has none."""
         return await self._asked(self._sentences, text)
+
+    async def why(self, first: Shown, second: Shown) -> Why:
+        """Why two pictures are alike. Raises `BusyError`, `SearchError` and `ImageError`."""
+        return await self._asked(self._reasons, (first, second))
 
     async def _asked(self, queue: Batcher[Asked, Answer], question: Asked) -> Answer:
         try:

@@ -19,7 +19,7 @@ from relsim.web.state import State
 
 router = APIRouter(prefix="/api/study", tags=["study"])
 
-_UNUSABLE, _NOT_STORED = 422, 507
+_CLOSED, _UNUSABLE, _NOT_STORED = 403, 422, 507
 _MOST_PASSED = 200
 _Result = TypeVar("_Result")
 
@@ -155,13 +155,19 @@ async def picture(
 
 @router.get("/results", response_model_by_alias=True)
 async def results(request: Request) -> Results:
-    """Shares of answers for each two methods with 95 % intervals, and agreement."""
+    """Shares of answers for each two methods with 95 % intervals, and agreement.
+
+    While the study goes on, only where the server was told to show them: who knows what others chose is not blind.
+    """
     sitting = _sitting(request)
 
     def work() -> dict[str, Any]:
         return study_results(sitting.study, sitting.answers.answers()).to_json()
 
-    return Results.model_validate(await _worked(work))
+    found = Results.model_validate(await _worked(work))
+    if not sitting.results and found.complete < found.questions:
+        raise HTTPException(_CLOSED, "the study goes on, and its results are closed until all questions are answered")
+    return found
 
 
 def _turn(sitting: Sitting, person: str, passed: Sequence[str]) -> Turn:

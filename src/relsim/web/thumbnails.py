@@ -33,7 +33,7 @@ class Thumbnails:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        data = shrink(read_image(record, limits=_LIMITS).image, side)
+        data = shrink(source_image(record), side)
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = data
@@ -41,6 +41,11 @@ class Thumbnails:
             while self._size > self._most and len(self._kept) > 1:
                 self._size -= len(self._kept.popitem(last=False)[1])
         return data
+
+
+def source_image(record: ImageRecord) -> Image.Image:
+    """The picture of a record of the collection, in RGB. Raises `ImageError`."""
+    return read_image(record, limits=_LIMITS).image
 
 
 def shrink(image: Image.Image, side: int) -> bytes:
