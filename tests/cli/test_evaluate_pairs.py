@@ -1,10 +1,41 @@
 """`relsim evaluate pairs`: the table of the paper, copies, and bad input."""
 
 import shutil
+import sys
 
 import pytest
 
+from relsim.encoders.registry import PAIRWISE
+
 TABLE = {"input": {"a": "red", "b": "blue", "c": "white"}, "same": {"a": "red", "b": "blue"}, "other": {"c": "black"}}
+
+
+MEASURE = '''
+"""A measure of pairs in whole numbers: in how many channels the first pixels of two pictures differ."""
+import numpy as np
+from relsim.fingerprint import Fingerprint
+
+class Channels:
+    name = "channels"
+    fingerprint = Fingerprint.of({"encoder": "channels"})
+
+    def prepare(self, image):
+        return image.convert("RGB").getpixel((0, 0))
+
+    def distance(self, batch_a, batch_b):
+        return (np.array(batch_a) != np.array(batch_b)).sum(axis=1).astype(np.float32)
+'''
+
+
+@pytest.fixture
+def measure(tmp_path, monkeypatch):
+    """`channels`, a measure of pairs that is found by its name as `lpips` is."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "channels_measure.py").write_text(MEASURE)
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    monkeypatch.setitem(PAIRWISE, "channels", ("differing channels", "channels_measure:Channels"))
+    yield "channels"
+    sys.modules.pop("channels_measure", None)
 
 
 @pytest.fixture
@@ -45,6 +76,23 @@ def test_json_has_every_pair(document, folder):
         ("same", "a", "exact"),
         ("same", "b", None),
     ]
+
+
+def test_a_measure_of_pairs_gives_distances_beside_similarities(verb, document, folder, measure):
+    """White and black differ in three channels, blue and yellow too; a copy differs in none."""
+    arguments = ("evaluate", "pairs", folder / "list.csv", "--encoder", "fake", "--encoder", measure)
+    rows = ["input/a.png,other/a.png,other", "input/c.png,other/c.png,other", "input/b.png,same/b.png,same"]
+    (folder / "list.csv").write_text("\n".join(["input,output,method", *rows]) + "\n")
+    found = document(*arguments)
+    assert found["measures"] == {"fake": "similarity", "channels": "distance"}
+    assert [row["scores"]["channels"] for row in found["results"]] == [0, 3, 3]
+    assert found["methods"]["other"]["scores"]["channels"]["all"]["mean"] == 1.5
+    result = verb(*arguments)
+    assert result.stdout.splitlines()[0].split()[:3] == ["fake", "channels", "(distance)"]
+    assert "a distance is the smaller the more alike" in result.stderr
+    (folder / "same" / "b.png").write_bytes(b"no picture")
+    lost = document(*arguments, exits=3)
+    assert [row["method"] for row in lost["left_out"]] == ["same"]
 
 
 def test_bad_pictures_exit_with_3(verb, document, folder):

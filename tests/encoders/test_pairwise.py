@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from relsim.data.records import ImageRecord, Status
-from relsim.encoders.pairwise import distances, rerank
+from relsim.encoders.pairwise import distances, measure_pairs, rerank
 from relsim.errors import EncoderError, ImageError
 from relsim.fingerprint import Fingerprint
 
@@ -95,6 +95,18 @@ def test_a_measure_that_gives_another_number_of_distances_is_refused(greys):
 
     with pytest.raises(EncoderError, match=r"brightness gave distances of shape \(1,\) for 2 pairs"):
         rerank(Short(), greys(1), [greys(2), greys(3)])
+
+
+def test_pairs_are_measured_as_they_are_listed(greys, tmp_path):
+    """Whatever the batch; those that cannot be measured keep their places."""
+    gone = ImageRecord("gone", str(tmp_path / "gone.png"))
+    zero, unlucky = greys(0, "zero"), greys(3, "unlucky", width=13)
+    pairs = [(zero, greys(10)), (greys(90), greys(10)), (zero, gone), (unlucky, zero), (zero, greys(200, "odd"))]
+    for batch_size in (1, 2, 5):
+        seen = []
+        found = measure_pairs(Brightness(), pairs, batch_size=batch_size, workers=2, on_measured=seen.append)
+        assert found.distances == seen == [10, 80, None, None, None]
+        assert {failure.record.image_id for failure in found.failures} == {"gone", "unlucky", "odd"}
 
 
 def test_all_pairs_are_measured_in_batches(greys):

@@ -13,7 +13,7 @@ from relsim.cli.output import image_progress, note, note_some, print_json, print
 from relsim.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
-    from relsim.encoders.base import AnyEncoder
+    from relsim.encoders.base import AnyEncoder, AnyPairwise
     from relsim.evaluation.encoder_specs import EncoderSpec
     from relsim.evaluation.generator_pairs import Pair, ScoredPairs, Spread
 
@@ -40,9 +40,11 @@ def pairs(
 ) -> None:
     """Score the inputs and outputs of generators, method by method: mean and sample standard deviation.
 
-    A score is a cosine similarity. Outputs that are copies of their inputs score 1 and are no analogies: they are
-    counted and listed. Exits with 3 if some pictures could not be used.
+    A score is a cosine similarity; lpips gives distances, where less is more alike. Outputs that are copies of their
+    inputs score 1 (distance 0) and are no analogies: they are counted and listed. Exits with 3 if some pictures could
+    not be used.
     """
+    from relsim.encoders.registry import PAIRWISE
     from relsim.evaluation.encoder_specs import EncoderSpec
     from relsim.evaluation.exclusions import picture_hashes
     from relsim.evaluation.generator_pairs import pictures_of, read_pairs, score_pairs
@@ -54,7 +56,8 @@ def pairs(
     found = read_pairs(place)
     pictures = pictures_of(found)
     hashes = picture_hashes(pictures, workers=workers)
-    with image_progress(len(pictures) * len(wanted), quiet=as_json) as advance:
+    steps = sum(len(found) if spec.name in PAIRWISE else len(pictures) for spec in wanted)
+    with image_progress(steps, quiet=as_json) as advance:
         scored = score_pairs(
             found, _loaded(wanted), hashes=hashes, distance=distance, workers=workers, on_outcome=advance
         )
@@ -66,9 +69,9 @@ def pairs(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _loaded(wanted: list[EncoderSpec]) -> Iterator[tuple[str, AnyEncoder]]:
+def _loaded(wanted: list[EncoderSpec]) -> Iterator[tuple[str, AnyEncoder | AnyPairwise]]:
     for spec in wanted:
-        yield spec.label, specs.load_spec(spec)[0]
+        yield spec.label, specs.load_any(spec)
 
 
 def _document(place: Path, scored: ScoredPairs, distance: int) -> dict[str, Any]:
@@ -91,6 +94,7 @@ def _document(place: Path, scored: ScoredPairs, distance: int) -> dict[str, Any]
             }
             for method in scored.methods
         },
+        "measures": dict(scored.measures),
         "encoders": {name: fingerprint.to_dict() for name, fingerprint in scored.fingerprints.items()},
         "results": [
             {
@@ -124,10 +128,16 @@ def _report(scored: ScoredPairs, names: list[str]) -> None:
         count = sum(pair.method == method for pair in scored.pairs)
         cells = [_cell(scored.spread(name, method)) for name in names]
         rows.append([*cells, f"{count:,}", f"{copies:,}", method])
-    print_rows([*names, "pairs", "copies", "method"], rows)
+    heads = [f"{name} (distance)" if scored.measures[name] == "distance" else name for name in names]
+    print_rows([*heads, "pairs", "copies", "method"], rows)
     note("mean ± sample standard deviation (n - 1)")
+    if "distance" in scored.measures.values():
+        note("a distance is the smaller the more alike; all others are cosine similarities")
     if scored.copies:
-        note(f"relsim: {len(scored.copies):,} outputs are copies of their inputs, which score 1 and are no analogies:")
+        note(
+            f"relsim: {len(scored.copies):,} outputs are copies of their inputs, which score 1 (distance 0) and are no "
+            "analogies:"
+        )
         how = ["the same bytes" if copy.reason == "exact" else f"{copy.bits} bits apart" for copy in scored.copies]
         told = zip(scored.copies, how, strict=True)
         note_some([f"{copy.pair.output} ({copy.pair.method}): {text}" for copy, text in told])

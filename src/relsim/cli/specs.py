@@ -12,7 +12,7 @@ from relsim.cli import options
 from relsim.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
-    from relsim.encoders.base import AnyEncoder
+    from relsim.encoders.base import AnyEncoder, AnyPairwise
     from relsim.evaluation.encoder_specs import EncoderSpec
 
 Encoders = Annotated[
@@ -49,6 +49,14 @@ def load_spec(spec: EncoderSpec, flags: Mapping[str, Any] | None = None) -> tupl
         given = dict(options.with_environment(given))
     encoder = registry.load_encoder(spec.name, **given)
     return encoder, registry.origin_of(spec.name, encoder, given)
+
+
+def load_any(spec: EncoderSpec) -> AnyEncoder | AnyPairwise:
+    """What a spec names, be it an encoder or a measure of pairs. Raises as `load_spec` does."""
+    from relsim.encoders.pairwise import load_pairwise
+    from relsim.encoders.registry import PAIRWISE
+
+    return load_pairwise(spec.name, **spec.options) if spec.name in PAIRWISE else load_spec(spec)[0]
 
 
 def _absolute(value: Any) -> Any:

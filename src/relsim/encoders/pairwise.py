@@ -6,7 +6,7 @@ second look. Either way every candidate is measured, and none is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from relsim.errors import EncoderError, ImageError
 T = TypeVar("T")
 DEFAULT_BATCH = 32
 """Pairs that are measured together."""
+_NOT_FINITE = "the distance is not finite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,52 @@ def rerank(
             failures += [item for _, item in ready if isinstance(item, Failure)]
             measured = [(record, item) for record, item in ready if not isinstance(item, Failure)]
             ranked += _measured(pairwise, asked, measured)
-    failures += [
-        Failure(one.record, Status.ENCODER, "the distance is not finite")
-        for one in ranked
-        if not np.isfinite(one.distance)
-    ]
+    failures += [Failure(one.record, Status.ENCODER, _NOT_FINITE) for one in ranked if not np.isfinite(one.distance)]
     finite = [one for one in ranked if np.isfinite(one.distance)]
     return Ranking(sorted(finite, key=lambda one: (one.distance, one.record.image_id)), failures)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Distances of pairs in their order, None for those that could not be measured, and why they could not."""
+
+    distances: list[float | None]
+    failures: list[Failure]
+
+
+def measure_pairs(
+    pairwise: AnyPairwise,
+    pairs: Sequence[tuple[ImageRecord, ImageRecord]],
+    *,
+    batch_size: int = DEFAULT_BATCH,
+    workers: int | None = None,
+    on_measured: Callable[[Any], None] | None = None,
+) -> Measured:
+    """The distance of the two pictures of each pair; `on_measured` is called with each distance, or None.
+
+    A distance that is not finite is a failure of the pair's second picture.
+    """
+    found = Measured([], [])
+    failed: dict[str, Failure] = {}
+    with ThreadPoolExecutor(workers or min(16, usable_cores()), thread_name_prefix="decode") as pool:
+        for batch in _cut(pairs, batch_size):
+            wanted = {record.image_id: record for pair in batch for record in pair}
+            prepared = pool.map(lambda record: _prepare(pairwise, record), wanted.values())
+            ready = dict(zip(wanted, prepared, strict=True))
+            failed |= {name: item for name, item in ready.items() if isinstance(item, Failure)}
+            whole = [row for row, pair in enumerate(batch) if not any(record.image_id in failed for record in pair)]
+            measured = _distances(pairwise, *([ready[batch[row][side].image_id] for row in whole] for side in (0, 1)))
+            by_row = dict(zip(whole, measured, strict=True))
+            for row, (_, second) in enumerate(batch):
+                distance = by_row.get(row)
+                if distance is not None and not np.isfinite(distance):
+                    failed[second.image_id] = Failure(second, Status.ENCODER, _NOT_FINITE)
+                    distance = None
+                found.distances.append(distance)
+                if on_measured is not None:
+                    on_measured(distance)
+    found.failures.extend(failed.values())
+    return found
 
 
 def distances(
@@ -105,12 +145,17 @@ def distances(
 
 
 def _measured(pairwise: AnyPairwise, asked: Any, batch: Sequence[tuple[ImageRecord, Any]]) -> list[Ranked]:
-    if not batch:
+    found = _distances(pairwise, [asked] * len(batch), [item for _, item in batch])
+    return [Ranked(record, value) for (record, _), value in zip(batch, found, strict=True)]
+
+
+def _distances(pairwise: AnyPairwise, first: Sequence[Any], second: Sequence[Any]) -> list[float]:
+    if not first:
         return []
-    found = np.asarray(pairwise.distance([asked] * len(batch), [item for _, item in batch]), np.float32)
-    if found.shape != (len(batch),):
-        raise EncoderError(f"{pairwise.name} gave distances of shape {found.shape} for {len(batch)} pairs")
-    return [Ranked(record, float(value)) for (record, _), value in zip(batch, found, strict=True)]
+    found = np.asarray(pairwise.distance(first, second), np.float32)
+    if found.shape != (len(first),):
+        raise EncoderError(f"{pairwise.name} gave distances of shape {found.shape} for {len(first)} pairs")
+    return [float(value) for value in found]
 
 
 def _prepare(pairwise: AnyPairwise, record: ImageRecord) -> Any:

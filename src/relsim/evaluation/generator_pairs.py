@@ -1,7 +1,8 @@
 """Pairs of a generator: what went in and what came out, scored by any encoders, method by method.
 
 As in the paper's table of analogical generation, a score is the cosine similarity of the two pictures, and a method's
-figure is the mean over its pairs with the sample standard deviation (n - 1 in the denominator; None for one pair).
+figure is the mean over its pairs with the sample standard deviation (n - 1 in the denominator; None for one pair). Of a
+measure of pairs (LPIPS) a score is the distance, where less is more alike.
 
 A list of pairs is one of:
 
@@ -10,8 +11,8 @@ A list of pairs is one of:
 - JSON lines (`.jsonl`) or CSV (`.csv`, with a head) with `input`, `output` and, if there is more than one, `method`;
   paths are relative to the file's folder.
 
-An unchanged copy of the input scores 1 without being an analogy, so copies are counted and listed: pairs with the same
-bytes (`exact`), or with perceptual hashes that differ in at most `distance` bits (`near`; see
+An unchanged copy of the input scores 1 (its distance is 0) without being an analogy, so copies are counted and listed:
+pairs with the same bytes (`exact`), or with perceptual hashes that differ in at most `distance` bits (`near`; see
 `relsim.evaluation.exclusions`).
 """
 
@@ -31,7 +32,8 @@ from numpy.typing import NDArray
 from relsim.data.identity import printable
 from relsim.data.records import Failure, ImageRecord
 from relsim.data.sources import list_images
-from relsim.encoders.base import AnyEncoder
+from relsim.encoders.base import AnyEncoder, AnyPairwise, Encoder
+from relsim.encoders.pairwise import measure_pairs
 from relsim.encoders.stream import Outcome, encode_records
 from relsim.errors import SourceError
 from relsim.evaluation.exclusions import Hashes, exclusions_of
@@ -39,6 +41,7 @@ from relsim.fingerprint import Fingerprint
 from relsim.vectors.topk import exact_dots
 
 INPUT, OUTPUT, METHOD = "input", "output", "method"
+Measure = Literal["similarity", "distance"]
 UNNAMED = "output"
 """The method of a list that names none, as of a folder with `input` and `output`."""
 
@@ -79,10 +82,14 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class ScoredPairs:
-    """The pairs that have a score under every encoder, and those scores (N,) by the encoder's name."""
+    """The pairs that have a score under every encoder, and those scores (N,) by the encoder's name.
+
+    `measures` tell whether they are cosine similarities or distances.
+    """
 
     pairs: Sequence[Pair]
     scores: Mapping[str, NDArray[np.float64]]
+    measures: Mapping[str, Measure]
     fingerprints: Mapping[str, Fingerprint]
     copies: Sequence[Copy]
     failures: Sequence[Failure]
@@ -139,35 +146,33 @@ def copies_in(pairs: Sequence[Pair], hashes: Mapping[str, Hashes], *, distance: 
 
 def score_pairs(
     pairs: Sequence[Pair],
-    encoders: Iterator[tuple[str, AnyEncoder]],
+    encoders: Iterator[tuple[str, AnyEncoder | AnyPairwise]],
     *,
     hashes: Mapping[str, Hashes] | None = None,
     distance: int = 4,
     workers: int | None = None,
-    on_outcome: Callable[[Outcome], None] | None = None,
+    on_outcome: Callable[[Any], None] | None = None,
 ) -> ScoredPairs:
-    """Score every pair by encoders, which are taken one at a time. Without `hashes` no copies are told.
+    """Score every pair by encoders or measures of pairs, which are taken one at a time.
 
-    A pair one of whose pictures cannot be used is left out everywhere. Raises `SourceError` where none is left.
+    `on_outcome` is called for each picture of an encoder, and for each pair of a measure. Without `hashes` no copies
+    are told. A pair one of whose pictures cannot be used is left out everywhere. Raises `SourceError` where none is
+    left.
     """
-    records = pictures_of(pairs)
     failures: dict[str, Failure] = {}
     scores: dict[str, dict[Pair, float]] = {}
+    measures: dict[str, Measure] = {}
     fingerprints: dict[str, Fingerprint] = {}
     for name, encoder in encoders:
-        vectors: dict[str, NDArray[np.float32]] = {}
-        for outcome in encode_records(records, encoder, workers=workers):
-            if isinstance(outcome, Failure):
-                failures.setdefault(outcome.record.image_id, outcome)
-            else:
-                vectors[outcome.record.image_id] = outcome.vector
-            if on_outcome is not None:
-                on_outcome(outcome)
-        usable = [pair for pair in pairs if pair.input in vectors and pair.output in vectors]
-        if usable:
-            left, right = (np.stack([vectors[getattr(pair, side)] for pair in usable]) for side in (INPUT, OUTPUT))
-            scores[name] = dict(zip(usable, exact_dots(left, right).tolist(), strict=True))
+        if isinstance(encoder, Encoder):
+            scores[name], failed = _similarities(pairs, encoder, workers, on_outcome)
+            measures[name] = "similarity"
+        else:
+            scores[name], failed = _distances(pairs, encoder, workers, on_outcome)
+            measures[name] = "distance"
         fingerprints[name] = encoder.fingerprint
+        for failure in failed:
+            failures.setdefault(failure.record.image_id, failure)
     usable_by_all = {pair: not {pair.input, pair.output} & failures.keys() for pair in pairs}
     kept = [pair for pair in pairs if usable_by_all[pair]]
     if not kept:
@@ -179,11 +184,40 @@ def score_pairs(
     return ScoredPairs(
         kept,
         {name: np.array([found[pair] for pair in kept]) for name, found in scores.items()},
+        measures,
         fingerprints,
         copies_in(kept, hashes or {}, distance=distance),
         list(failures.values()),
         [pair for pair in pairs if not usable_by_all[pair]],
     )
+
+
+def _similarities(
+    pairs: Sequence[Pair], encoder: AnyEncoder, workers: int | None, on_outcome: Callable[[Outcome], None] | None
+) -> tuple[dict[Pair, float], list[Failure]]:
+    vectors: dict[str, NDArray[np.float32]] = {}
+    failures = []
+    for outcome in encode_records(pictures_of(pairs), encoder, workers=workers):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            vectors[outcome.record.image_id] = outcome.vector
+        if on_outcome is not None:
+            on_outcome(outcome)
+    usable = [pair for pair in pairs if pair.input in vectors and pair.output in vectors]
+    if not usable:
+        return {}, failures
+    left, right = (np.stack([vectors[getattr(pair, side)] for pair in usable]) for side in (INPUT, OUTPUT))
+    return dict(zip(usable, exact_dots(left, right).tolist(), strict=True)), failures
+
+
+def _distances(
+    pairs: Sequence[Pair], pairwise: AnyPairwise, workers: int | None, on_outcome: Callable[[Any], None] | None
+) -> tuple[dict[Pair, float], list[Failure]]:
+    records = [(ImageRecord(pair.input, pair.input), ImageRecord(pair.output, pair.output)) for pair in pairs]
+    found = measure_pairs(pairwise, records, workers=workers, on_measured=on_outcome)
+    measured = zip(pairs, found.distances, strict=True)
+    return {pair: distance for pair, distance in measured if distance is not None}, found.failures
 
 
 def _of_folder(place: Path) -> Iterator[Pair]:
