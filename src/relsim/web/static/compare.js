@@ -3,8 +3,10 @@
 import { get, thumbnail } from "./api.js";
 import { h, percent, say, score } from "./dom.js";
 
-/** Open the comparison of a query (`{id}` or `{upload}`) with an image of the collection. */
-export async function compare(query, image, signal) {
+/**
+ * Open the comparison of a query (`{id}` or `{upload}`) with an image of the collection; `reasons` offers to explain it.
+ */
+export async function compare(query, image, signal, { reasons = false } = {}) {
   let pair;
   try {
     pair = await get("/api/pair", { first: image.id, id: query.id, upload: query.upload }, signal);
@@ -26,23 +28,30 @@ export async function compare(query, image, signal) {
         percentile !== null && h("span", { class: "note" }, percent(percentile)),
       ),
     );
-  sideBySide(
+  const pictures = [
+    { src: thumbnail(query, query.upload ? 384 : 1024), name: query.id ?? "your picture", caption: pair.captions[1] },
+    { src: thumbnail(image, 1024), name: image.id, caption: pair.captions[0] },
+  ];
+  const closed = new AbortController();
+  const place = h("div", { class: "why", "aria-live": "polite" });
+  const explain = async () => (await import("./why.js")).why(place, query, image, pictures, closed.signal);
+  if (reasons) place.append(h("button", { type: "button", onclick: explain }, "Why?"));
+  const dialog = sideBySide(
     kindOf(pair),
-    [
-      { src: thumbnail(query, query.upload ? 384 : 1024), name: query.id ?? "your picture", caption: pair.captions[1] },
-      { src: thumbnail(image, 1024), name: image.id, caption: pair.captions[0] },
-    ],
+    pictures,
     h(
       "dl",
       { class: "bars large" },
       row("relation", "logic", pair.relation, pair.relation_percentile),
       row("look", "look", pair.look, pair.look_percentile),
     ),
+    reasons && place,
   );
+  dialog.addEventListener("close", () => closed.abort());
 }
 
-/** Open a dialog of two pictures, each `{src, name, caption, onerror}`, with an element below them. */
-export function sideBySide(title, pictures, below) {
+/** Open a dialog of two pictures, each `{src, name, caption, onerror}`, with elements below them. */
+export function sideBySide(title, pictures, ...below) {
   const dialog = h(
     "dialog",
     { class: "compare", "aria-labelledby": "compared" },
@@ -66,6 +75,7 @@ export function sideBySide(title, pictures, below) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
   dialog.showModal();
+  return dialog;
 }
 
 const ALIKE = 90;

@@ -22,6 +22,7 @@ const VIEWS = [
     needs: offers("study"),
     load: async () => (await import("./study-results.js")).StudyResultsView,
   },
+  { name: "jobs", title: "Jobs", needs: offers("jobs"), load: async () => (await import("./jobs.js")).JobsView },
 ];
 
 const main = document.getElementById("view");

@@ -274,7 +274,7 @@ export class SearchView {
             type: "button",
             title: "Compare",
             "aria-label": `Compare with ${text}`,
-            onclick: () => compare(query, image, this.listeners.signal),
+            onclick: () => compare(query, image, this.listeners.signal, { reasons: this.collection.sentences && this.uploads }),
           },
           h(
             "svg",
