@@ -14,6 +14,7 @@
     ├── ResultError                  a file of results cannot be read, holds something else, or cannot be drawn
     ├── EndpointError                a model behind an endpoint cannot be asked (key, address, model, no answers)
     ├── TrainingError                a training run cannot be set up or continued (settings, data, saved state)
+    ├── ClusterError                 machines that work together cannot be reached, or lose their workers
     └── MissingExtraError            an optional dependency is absent; the message names the command to install it
 
 A message says what happened, what would have been acceptable, and the next step.
@@ -85,6 +86,10 @@ class EndpointError(RelsimError):
 
 class TrainingError(RelsimError):
     """A training run cannot be set up or continued."""
+
+
+class ClusterError(RelsimError):
+    """Machines that work together cannot be reached, or lose their workers."""
 
 
 class MissingExtraError(RelsimError):

@@ -44,12 +44,27 @@ def embed(
         int, typer.Option(metavar="N", min=1, help="Images that are stored together; what a kill may cost.")
     ] = 256,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Decoding threads (default: one per core); with --engine ray, workers that hold the model.",
+        ),
     ] = None,
     batch_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Size of a batch, in tokens.")] = 4096,
     index: Annotated[
         Literal["hnsw", "binary"] | None,
         typer.Option(metavar="hnsw|binary", help="Build an index of the table as well, as `relsim index` does."),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(metavar="local|ray", help="Embed in this process, or by workers of Ray (docs/scale.md)."),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="A running Ray, such as auto. Default: one on this machine, for this run."
+        ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -57,24 +72,30 @@ def embed(
 
     Images that are in the table are skipped, images that failed are tried again. Exits with 3 if some failed.
     """
+    from relsim.cli.embedding_engines import here, on_ray
     from relsim.data.dataset import ImageDataset
     from relsim.evaluation.encoder_specs import EncoderSpec
-    from relsim.vectors.build import fill_table
     from relsim.vectors.table import VectorTable
 
+    if ray_address is not None and engine != "ray":
+        raise typer.BadParameter("it is for --engine ray", param_hint="--ray-address")
     records = ImageDataset.open(sources, image_folder=image_folder, ids=ids, same_id="refuse").records
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
     spec = EncoderSpec.parse(encoder)
     if (out / "table.json").exists():
         VectorTable.open(out)  # what is wrong with the table shows before the model is loaded, which can take minutes
-    loaded, origin = specs.load_spec(spec, given)
-    with VectorTable.open_or_create(out, loaded.fingerprint, loaded.dimension, origin=origin) as table:
+    limits: dict[str, Any] = {"part_rows": part_rows, "workers": workers, "budget": batch_tokens}
+    with (
+        on_ray(spec, given, address=ray_address, **limits)
+        if engine == "ray"
+        else here(spec, given, **limits) as filler,
+        VectorTable.open_or_create(out, filler.fingerprint, filler.dimension, origin=filler.origin) as table,
+    ):
         started = time.monotonic()
         missing = sum(record.image_id not in table for record in records)
-        limits: dict[str, Any] = {"part_rows": part_rows, "workers": workers, "budget": batch_tokens}
         try:
             with image_progress(missing, quiet=as_json) as advance:
-                summary = fill_table(table, records, loaded, **limits, on_outcome=advance)
+                summary = filler.fill(table, records, advance)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("finished parts are kept, run it again to go on") from None
         seconds = time.monotonic() - started

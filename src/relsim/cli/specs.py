@@ -36,19 +36,23 @@ One = Annotated[
 
 
 def load_spec(spec: EncoderSpec, flags: Mapping[str, Any] | None = None) -> tuple[AnyEncoder, Mapping[str, Any]]:
-    """The encoder that a spec names, and what a table records of it. Raises `EncoderError`, `CheckpointError`.
+    """The encoder that a spec names, and what a table records of it. Raises `EncoderError`, `CheckpointError`."""
+    from relsim.encoders import registry
+
+    given = all_options(spec, flags)
+    encoder = registry.load_encoder(spec.name, **given)
+    return encoder, registry.origin_of(spec.name, encoder, given)
+
+
+def all_options(spec: EncoderSpec, flags: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The options with which a spec's encoder is made. Raises `EncoderError`.
 
     `flags` are options that were given beside it; those of the spec count for more. The relational one is looked for
     as everywhere: the checkpoint of the environment, else the default one.
     """
-    from relsim.encoders import registry
-
     options.refuse_foreign(spec.name, flags or {})
     given: dict[str, Any] = {**(flags or {}), **{name: _absolute(value) for name, value in spec.options.items()}}
-    if spec.name == DEFAULT_ENCODER:
-        given = dict(options.with_environment(given))
-    encoder = registry.load_encoder(spec.name, **given)
-    return encoder, registry.origin_of(spec.name, encoder, given)
+    return dict(options.with_environment(given)) if spec.name == DEFAULT_ENCODER else given
 
 
 def load_any(spec: EncoderSpec) -> AnyEncoder | AnyPairwise:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -45,6 +45,9 @@ class Encoded:
 
 Outcome: TypeAlias = Encoded | Failure
 
+Load: TypeAlias = Callable[[ImageRecord], LoadedImage | Failure]
+"""How a record becomes a picture: `load_image`, or what looks it up where it was read before. Thread-safe."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
@@ -61,18 +64,19 @@ def encode_records(
     *,
     workers: int | None = None,
     budget: int = DEFAULT_BUDGET,
+    load: Load = load_image,
 ) -> Iterator[Outcome]:
     """One outcome per record, window by window; inside a window failures come first, then pictures by cost.
 
-    `workers` threads read and prepare pictures (default: one per core, at most 16); `budget` bounds the summed cost of
-    a batch, a single larger picture apart. Nothing about one picture ends the stream.
+    `workers` threads read (by `load`) and prepare pictures (default: one per core, at most 16); `budget` bounds the
+    summed cost of a batch, a single larger picture apart. Nothing about one picture ends the stream.
     """
     workers = workers or min(16, usable_cores())
     ahead = WINDOW_BATCHES * budget
     # Closed before the pool, so that a stream that is left early does not finish what it was reading ahead.
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool,
-        closing(_in_order(pool, records, encoder, workers=workers, budget=ahead)) as prepared,
+        closing(_in_order(pool, records, _preparer(encoder, load), workers=workers, budget=ahead)) as prepared,
     ):
         for window in _windows(prepared, ahead):
             yield from (item for item in window if isinstance(item, Failure))
@@ -117,7 +121,12 @@ def cut_by_cost(costs: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, records: Iterable[ImageRecord], encoder: AnyEncoder, *, workers: int, budget: int
+    pool: ThreadPoolExecutor,
+    records: Iterable[ImageRecord],
+    prepare: Callable[[ImageRecord], _Ready | Failure],
+    *,
+    workers: int,
+    budget: int,
 ) -> Generator[_Ready | Failure, None, None]:
     """Prepared pictures in the order of their records.
 
@@ -135,7 +144,7 @@ def _in_order(
 
     def read_on() -> None:
         while has_room() and (record := next(todo, None)) is not None:
-            pending.append(pool.submit(_prepare, encoder, record))
+            pending.append(pool.submit(prepare, record))
 
     try:
         read_on()
@@ -157,8 +166,12 @@ def _cost(future: Future[_Ready | Failure], expected: int) -> int:
     return result.cost if isinstance(result, _Ready) else 0
 
 
-def _prepare(encoder: AnyEncoder, record: ImageRecord) -> _Ready | Failure:
-    loaded = load_image(record)
+def _preparer(encoder: AnyEncoder, load: Load) -> Callable[[ImageRecord], _Ready | Failure]:
+    return lambda record: _prepare(encoder, record, load)
+
+
+def _prepare(encoder: AnyEncoder, record: ImageRecord, load: Load) -> _Ready | Failure:
+    loaded = load(record)
     if not isinstance(loaded, LoadedImage):
         return loaded
     try:

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from relsim.data.identity import printable
+from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import AnyEncoder
-from relsim.encoders.stream import DEFAULT_BUDGET, Encoded, Outcome, encode_records
+from relsim.encoders.stream import DEFAULT_BUDGET, Encoded, Load, Outcome, encode_records
+from relsim.fingerprint import Fingerprint
 from relsim.vectors.table import VectorTable
 
 PART_ROWS = 256
@@ -46,6 +48,19 @@ class BuildSummary:
         return dict(Counter(failure.status.value for failure in self.failures).most_common())
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddedPart:
+    """What became of the records of one part; both kinds are in the order of the records."""
+
+    records: Sequence[ImageRecord]
+    encoded: list[Encoded]
+    failures: list[Failure]
+
+
+Engine = Callable[[Iterable[Sequence[ImageRecord]]], Iterator[EmbeddedPart]]
+"""What embeds parts: in their order, one result for each. Where and by how many is its own matter."""
+
+
 def fill_table(
     table: VectorTable,
     records: Sequence[ImageRecord],
@@ -57,28 +72,61 @@ def fill_table(
     on_outcome: Progress | None = None,
 ) -> BuildSummary:
     """Embed the records that the table lacks. Ids must be unique. Raises `FingerprintMismatchError`, `TableError`."""
-    table.require_fingerprint(encoder.fingerprint)
+
+    def here(parts: Iterable[Sequence[ImageRecord]]) -> Iterator[EmbeddedPart]:
+        for part in parts:
+            yield embed_part(part, encoder, workers=workers, budget=budget, on_outcome=on_outcome)
+
+    return fill_table_by(table, records, here, encoder.fingerprint, part_rows=part_rows)
+
+
+def fill_table_by(
+    table: VectorTable,
+    records: Sequence[ImageRecord],
+    engine: Engine,
+    fingerprint: Fingerprint,
+    *,
+    part_rows: int = PART_ROWS,
+) -> BuildSummary:
+    """Like `fill_table`, the parts being embedded by an engine whose encoder has this fingerprint."""
+    table.require_fingerprint(fingerprint)
     if any(record.image_id not in table for record in records):
         table.lock()  # a second writer is told now, not after its first part
     known = {failure.record.image_id: (failure.status, failure.reason) for failure in table.failures()}
     summary = BuildSummary(len(records))
-    for part in _parts(records, part_rows):
-        todo = [record for record in part if record.image_id not in table]
-        summary.skipped += len(part) - len(todo)
-        if not todo:
-            continue
-        encoded, failures = _embed(todo, encoder, workers, budget, on_outcome)
-        summary.embedded += len(encoded)
-        summary.failures += failures
-        if encoded or any(known.get(f.record.image_id) != (f.status, _text(f.reason)) for f in failures):
+    for part in engine(_missing(table, records, part_rows, summary)):
+        summary.embedded += len(part.encoded)
+        summary.failures += part.failures
+        if part.encoded or any(known.get(f.record.image_id) != (f.status, _text(f.reason)) for f in part.failures):
             # Failures known already go along: the part may have the name of an earlier one, whose place it takes.
-            vectors = np.stack([item.vector for item in encoded]) if encoded else np.empty((0, encoder.dimension))
-            stored = [_in_utf8(item.record) for item in encoded]
-            failed = [_failure_in_utf8(failure) for failure in failures]
-            table.append(part_name(todo), stored, vectors.astype(np.float32), failed)
+            _store(table, part)
     if len(table.part_names) > _FEW_PARTS:
         table.compact()
     return summary
+
+
+def embed_part(
+    records: Sequence[ImageRecord],
+    encoder: AnyEncoder,
+    *,
+    workers: int | None = None,
+    budget: int = DEFAULT_BUDGET,
+    on_outcome: Progress | None = None,
+    load: Load = load_image,
+) -> EmbeddedPart:
+    """Embed the records of one part, as `encode_records` does."""
+    place = {record.image_id: number for number, record in enumerate(records)}
+    part = EmbeddedPart(records, [], [])
+    for outcome in encode_records(records, encoder, workers=workers, budget=budget, load=load):
+        if isinstance(outcome, Failure):
+            part.failures.append(outcome)
+        else:
+            part.encoded.append(outcome)
+        if on_outcome is not None:
+            on_outcome(outcome)
+    part.encoded.sort(key=lambda item: place[item.record.image_id])
+    part.failures.sort(key=lambda item: place[item.record.image_id])
+    return part
 
 
 def part_name(records: Sequence[ImageRecord]) -> str:
@@ -87,31 +135,25 @@ def part_name(records: Sequence[ImageRecord]) -> str:
     return f"embedded-{digest.hexdigest()[:16]}"
 
 
-def _parts(records: Sequence[ImageRecord], rows: int) -> Iterator[Sequence[ImageRecord]]:
-    return (records[start : start + rows] for start in range(0, len(records), rows))
+def _missing(
+    table: VectorTable, records: Sequence[ImageRecord], rows: int, summary: BuildSummary
+) -> Iterator[Sequence[ImageRecord]]:
+    """What the table lacks of each part, parts that it has apart; what it has is counted."""
+    for start in range(0, len(records), rows):
+        part = records[start : start + rows]
+        todo = [record for record in part if record.image_id not in table]
+        summary.skipped += len(part) - len(todo)
+        if todo:
+            yield todo
 
 
-def _embed(
-    records: Sequence[ImageRecord],
-    encoder: AnyEncoder,
-    workers: int | None,
-    budget: int,
-    on_outcome: Progress | None,
-) -> tuple[list[Encoded], list[Failure]]:
-    """Outcomes of a part, each kind in the order of the records."""
-    place = {record.image_id: number for number, record in enumerate(records)}
-    encoded: list[Encoded] = []
-    failures: list[Failure] = []
-    for outcome in encode_records(records, encoder, workers=workers, budget=budget):
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-        else:
-            encoded.append(outcome)
-        if on_outcome is not None:
-            on_outcome(outcome)
-    encoded.sort(key=lambda item: place[item.record.image_id])
-    failures.sort(key=lambda item: place[item.record.image_id])
-    return encoded, failures
+def _store(table: VectorTable, part: EmbeddedPart) -> None:
+    vectors = (
+        np.stack([item.vector for item in part.encoded]) if part.encoded else np.empty((0, table.dimension), np.float32)
+    )
+    stored = [_in_utf8(item.record) for item in part.encoded]
+    failed = [_failure_in_utf8(failure) for failure in part.failures]
+    table.append(part_name(part.records), stored, vectors.astype(np.float32), failed)
 
 
 def _failure_in_utf8(failure: Failure) -> Failure:

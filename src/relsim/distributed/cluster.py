@@ -1,0 +1,108 @@
+"""Where Ray runs: a cluster that is there, or one of this machine's processes that ends with the work."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from relsim.environment import usable_cores
+from relsim.errors import ClusterError, MissingExtraError, RelsimError
+
+_QUIET = {
+    # Nothing of what is run here is told to anybody.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray's processes write to stderr by themselves, which is the place of a command's one clear line.
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    # What Ray will do in a later version, told at every start in this one.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running Ray: how many workers hold the model, and whether each has a GPU of its own."""
+
+    workers: int
+    gpu: bool
+
+
+@contextlib.contextmanager
+def running(
+    address: str | None = None, *, workers: int | None = None, object_store_bytes: int | None = None
+) -> Iterator[Cluster]:
+    """Ray at `address` (`auto`, `10.0.0.1:6379`, `ray://…`), or one on this machine that stops at the end.
+
+    `workers` is how many hold the model: by default one for each GPU, or, without GPUs, one for each core but one. A
+    Ray of this machine keeps a place for reading beside them; `object_store_bytes` is its memory for what is on its
+    way, else Ray's own choice. What Ray raises becomes a `ClusterError`; errors of relsim's own come as they are.
+    """
+    ray = ray_package()
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    with translated(ray):
+        try:
+            if address is None:
+                places = (workers or max(1, usable_cores() - 1)) + 1
+                own = {"num_cpus": places, "object_store_memory": object_store_bytes}
+                ray.init(address="local", include_dashboard=False, **own, **quiet)
+            else:
+                ray.init(address=address, **quiet)
+        except Exception as error:  # Ray raises anything, also bare Exceptions
+            where = "could be started on this machine" if address is None else f"can be reached at {address}"
+            raise ClusterError(
+                f"no Ray {where}: {_first_line(error)}. Start one with `ray start --head`, give its address, and set "
+                "RAY_AUTH_MODE=token where it asks for a token (docs/scale.md)"
+            ) from error
+        try:
+            gpus = int(ray.cluster_resources().get("GPU", 0))
+            cores = int(ray.cluster_resources().get("CPU", 1))
+            yield Cluster(workers or gpus or max(1, cores - 1), gpu=gpus > 0)
+        finally:
+            ray.shutdown()
+
+
+def ray_package() -> ModuleType:
+    """The package ray. Raises `MissingExtraError`."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import_module("ray.data")
+        return import_module("ray")
+    except ImportError as error:
+        raise MissingExtraError("ray[data]", "ray", "work on several processes or machines") from error
+
+
+@contextlib.contextmanager
+def translated(ray: ModuleType) -> Iterator[None]:
+    """Turn what Ray raises into `ClusterError`, or into the error of relsim that a worker raised."""
+    try:
+        yield
+    except RelsimError as error:
+        # Ray raises an object that is of the worker's class as well, and whose text is the worker's traceback.
+        raise (_own(error) or error) from None
+    except ray.exceptions.RayError as error:
+        raise (
+            _own(error)
+            or ClusterError(f"the workers failed: {_first_line(error)}. Finished parts are kept; run it again to go on")
+        ) from error
+
+
+def _own(error: BaseException | None) -> RelsimError | None:
+    """The error of relsim that a worker raised, however deep Ray has wrapped it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, RelsimError) and type(error).__module__ == RelsimError.__module__:
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,51 @@
+"""Pictures on their way from the process that reads them to the one that has the model.
+
+A part's pictures travel decoded, as far as they fit into a bound; what is left over is read by the process that has the
+model, on its threads. So a part of huge pictures takes no more memory than one of small ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from relsim.data.images import load_image
+from relsim.data.records import Failure, ImageRecord, LoadedImage
+
+PIXEL_BYTES = 256 * 2**20
+"""Decoded pixels of a part that travel: those of 256 pictures of a third of a megapixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPart:
+    """Records of one part, and what was read of them, by id: size and RGB bytes, or why there is no picture."""
+
+    records: Sequence[ImageRecord]
+    pictures: Mapping[str, tuple[tuple[int, int], bytes] | Failure] = field(default_factory=dict)
+
+    def load(self, record: ImageRecord) -> LoadedImage | Failure:
+        """What `load_image` gives for a record of this part."""
+        known = self.pictures.get(record.image_id)
+        if known is None:
+            return load_image(record)
+        if isinstance(known, Failure):
+            return known
+        return LoadedImage(record, Image.frombytes("RGB", *known))
+
+
+def read_part(records: Sequence[ImageRecord], *, pixel_bytes: int = PIXEL_BYTES) -> ReadPart:
+    """Read and decode the pictures of a part, in order, until they fill `pixel_bytes`."""
+    pictures: dict[str, tuple[tuple[int, int], bytes] | Failure] = {}
+    held = 0
+    for record in records:
+        loaded = load_image(record)
+        if isinstance(loaded, Failure):
+            pictures[record.image_id] = loaded
+            continue
+        held += 3 * loaded.image.width * loaded.image.height
+        if held > pixel_bytes:
+            break
+        pictures[record.image_id] = (loaded.image.size, loaded.image.tobytes())
+    return ReadPart(records, pictures)
