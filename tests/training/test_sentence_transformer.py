@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,10 +105,13 @@ def test_another_program_gets_the_same_vectors(name, seen_elsewhere, golden):
 
 
 def test_what_was_measured_when_it_was_written_stands_beside_it(exported):
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^### relsim.parity/1\n.*?```json\n(.*?)```", page, re.MULTILINE | re.DOTALL)
     for name, folder in exported.items():
         parity = json.loads((folder / "parity.json").read_text())
         assert parity["lowest_cosine"] > 0.99999, name
         assert parity["between_two_pictures"] < 0.99, name
+        assert list(parity) == list(json.loads(example)), name
         assert "trust_remote_code" not in (folder / "README.md").read_text()
 
 

@@ -35,7 +35,10 @@ def export(
     base_model: options.BaseModel = None,
     dtype: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Precision of a whole model. Default: that of the base model."),
+        typer.Option(
+            metavar="NAME",
+            help="Precision of merged weights. Default: that of the base model, float32 for sentence-transformers.",
+        ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:

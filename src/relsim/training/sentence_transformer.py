@@ -64,6 +64,7 @@ def write_sentence_transformer(whole: Path, out: Path, *, dtype: torch.dtype, ca
             draft = stack.enter_context(drafted_folder(out))
             with quiet_loading():
                 model.save_pretrained(str(draft), create_model_card=False)
+            del model  # the folder is loaded again below; a large network is held once
             (draft / "README.md").write_text(_card(card, checkpoint.recipe), encoding="utf-8")
             agreement = _agreement(draft, whole, checkpoint.recipe)
             (draft / PARITY).write_text(json.dumps(agreement, indent=2) + "\n", encoding="utf-8")
@@ -149,9 +150,15 @@ def _pixels(path: Path, recipe: Recipe) -> dict[str, Any]:
 
 def _assembled(source: Path, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     """The `SentenceTransformer`: a route for images, a route for sentences, and no other."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Dense, Normalize, Router, Transformer
-    from sentence_transformers.sentence_transformer.modules import Pooling
+    from sentence_transformers import SentenceTransformer, __version__
+
+    try:
+        from sentence_transformers.base.modules import Dense, Normalize, Router, Transformer
+        from sentence_transformers.sentence_transformer.modules import Pooling
+    except ImportError as error:
+        raise CheckpointError(
+            f"sentence-transformers {__version__} cannot route images; run: pip install 'sentence-transformers>=6.2,<7'"
+        ) from error
 
     network = Transformer(str(source), model_kwargs={"dtype": dtype}, processor_kwargs={"backend": "pil"})
     network.model.to(dtype)
@@ -182,6 +189,7 @@ def _agreement(folder: Path, whole: Path, recipe: Recipe) -> dict[str, Any]:
         written = SentenceTransformer(str(folder), device="cpu", trust_remote_code=False)
     prepared = [recipe.apply(picture) for picture in pictures]
     theirs = np.asarray(written.encode(prepared, show_progress_bar=False), np.float64)
+    del written
     encoder = load_encoder("relational", checkpoint_dir=whole, device="cpu", dtype="float32")
     ours = encoder.encode([encoder.prepare(picture) for picture in pictures])
     cosines = (theirs * ours).sum(axis=1) / np.linalg.norm(theirs, axis=1)
