@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -44,7 +45,8 @@ def running(
     """
     ray = ray_package()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    with translated(ray):
+    # Ray's threads print news of its workers (that one has died) to stdout, which is the place of results.
+    with contextlib.redirect_stdout(sys.stderr), translated(ray):
         try:
             if address is None:
                 places = (workers or max(1, usable_cores() - 1)) + 1

@@ -1,0 +1,145 @@
+"""Ray on this machine, for tests: few resources, in processes that carry a mark by which they are found again."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SLOW_ENCODER = '''
+"""The fake encoder, taking its time over every picture and noting who embedded how many."""
+import os, time
+from relsim.encoders.fake import FakeEncoder
+
+class Slow(FakeEncoder):
+    def __init__(self, log, seconds=0.02):
+        self.log, self.seconds = log, seconds
+
+    def encode(self, batch):
+        with open(self.log, "a") as file:
+            file.write(f"{os.getpid()} {len(batch)}\\n")
+        time.sleep(self.seconds * len(batch))
+        return super().encode(batch)
+'''
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    """A folder of 202 small pictures, two of which cannot be used."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(5)
+    for number in range(200):
+        pixels = rng.integers(0, 256, (32 + number % 7, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    (folder / "3-empty.png").write_bytes(b"")
+    (folder / "50-text.png").write_text("no picture")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mark():
+    return f"RELSIM_TEST_MARK={uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory, mark):
+    """Variables of processes that find `slow_encoder:Slow` and carry the mark."""
+    folder = tmp_path_factory.mktemp("encoders")
+    (folder / "slow_encoder.py").write_text(SLOW_ENCODER)
+    paths = [str(folder), *(str(Path(path).resolve()) for path in os.environ.get("PYTHONPATH", "").split(":") if path)]
+    own = {"PYTHONPATH": os.pathsep.join(paths), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}  # of a cluster that ends with the tests
+    name, value = mark.split("=")
+    return {**os.environ, **own, **secret, name: value}
+
+
+@pytest.fixture(scope="session")
+def start(environment):
+    """Starts `relsim embed …` with JSON as its result."""
+
+    def popen(*arguments):
+        command = [sys.executable, "-m", "relsim", "embed", *map(str, arguments), "--part-rows", "16", "--json"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
+
+    return popen
+
+
+@pytest.fixture(scope="session")
+def embed(start):
+    """Runs `relsim embed …`, which must exit with 3 as two pictures fail, and gives its document."""
+
+    def run(*arguments):
+        with start(*arguments) as process:
+            out, err = process.communicate(timeout=500)
+        assert process.returncode == 3, err
+        return json.loads(out)
+
+    return run
+
+
+@pytest.fixture
+def marked(mark):
+    """Processes that carry the mark, by id, with their command lines; what is asked of `/proc`."""
+
+    def find():
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+    return find
+
+
+def wait_until(true, *, seconds=300):
+    """Wait for a fact."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture(name="wait_until")
+def _wait_until():
+    return wait_until
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A file of who embedded how many, and what it says: lines of (process, pictures)."""
+
+    class Log:
+        def __init__(self, name):
+            self.path = tmp_path / name
+            self.encoder = ("--encoder", f"slow_encoder:Slow:log={self.path}")
+
+        def lines(self):
+            text = self.path.read_text() if self.path.exists() else ""
+            return [tuple(map(int, line.split())) for line in text.splitlines()]
+
+        def pictures(self):
+            return sum(count for _, count in self.lines())
+
+    return Log
+
+
+@pytest.fixture
+def contents():
+    """All that a table holds, in order: ids, sources, fields, the bytes of the vectors, and failures by id."""
+    from relsim.vectors import VectorTable
+
+    def read(path):
+        table = VectorTable.open(path)
+        table.verify()
+        rows = [(row.image_id, row.source, dict(row.fields), row.vector.tobytes()) for row in table.rows()]
+        return rows, [(f.record.image_id, f.record.source, f.status.value, f.reason) for f in table.failures()]
+
+    return read

@@ -1,0 +1,62 @@
+"""Embedding by workers of Ray: the table of one process, also where workers and drivers are killed."""
+
+import json
+import os
+import signal
+
+import pytest
+
+pytest.importorskip("ray", reason='the extra "ray" is not installed')
+
+pytestmark = pytest.mark.timeout(900)  # each run starts some processes, each of which imports Ray
+
+
+@pytest.fixture
+def whole(embed, images, contents, log, tmp_path):
+    """What the table of one process holds."""
+    result = embed(images, *log("whole.log").encoder, "--out", tmp_path / "whole")
+    assert (result["embedded"], result["failed"]) == (200, {"empty": 1, "not_image": 1})
+    return contents(tmp_path / "whole")
+
+
+def rows_in(table):
+    path = table / "table.json"
+    return json.loads(path.read_bytes())["rows"] if path.exists() else 0
+
+
+def test_a_killed_worker_costs_its_part_and_no_row(start, images, contents, log, tmp_path, whole, wait_until):
+    table, seen = tmp_path / "t", log("t.log")
+    with start(images, *seen.encoder, "--out", table, "--engine", "ray", "--workers", 2) as process:
+        wait_until(lambda: rows_in(table) or process.poll() is not None)
+        assert process.poll() is None, process.communicate()[1]
+        victim = seen.lines()[-1][0]
+        assert victim != process.pid
+        os.kill(victim, signal.SIGKILL)
+        out, err = process.communicate()
+    assert process.returncode == 3, err
+    assert json.loads(out)["embedded"] == 200
+    assert contents(table) == whole
+    assert len({worker for worker, _ in seen.lines()}) > 1
+    assert 200 <= seen.pictures() <= 200 + 16
+
+
+def test_a_killed_driver_leaves_its_parts_and_no_process(
+    start, embed, images, contents, log, whole, marked, wait_until
+):
+    first, second = log("first.log"), log("second.log")
+    table = first.path.parent / "t"
+    ray = ("--engine", "ray", "--workers", 2)
+    with start(images, *first.encoder, "--out", table, *ray) as process:
+        wait_until(lambda: rows_in(table) or process.poll() is not None)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    kept = rows_in(table)
+    assert 0 < kept < 200
+    wait_until(lambda: not marked(), seconds=180)
+
+    result = embed(images, *second.encoder, "--out", table, *ray)
+    assert (result["skipped"], result["embedded"]) == (kept, 200 - kept)
+    assert second.pictures() == 200 - kept
+    assert contents(table) == whole
+    wait_until(lambda: not marked(), seconds=180)
