@@ -4,10 +4,15 @@
     python recipes/embedded/make.py first-words    a VLM begins to describe scenes, from nothing     16 minutes
     python recipes/embedded/make.py mini-first     relsim-mini, its first lesson                     26 minutes
     python recipes/embedded/make.py mini-more      it goes on with Muon                              25 minutes
-    python recipes/embedded/make.py mini           relsim-mini: what was learned settles              9 minutes
-    python recipes/embedded/make.py base-words     the base begins to say what relsim-mini sees       5 minutes
-    python recipes/embedded/make.py base           the base                                           7 minutes
-    python recipes/embedded/make.py attributes     relsim-mini-attributes                            10 minutes
+    python recipes/embedded/make.py mini           what was learned settles                           9 minutes
+    python recipes/embedded/make.py base-words     the base begins to say what relsim-mini sees      34 minutes
+    python recipes/embedded/make.py base           what was learned settles                           7 minutes
+    python recipes/embedded/make.py pictures-more  draw pictures that nothing has seen                5 minutes
+    python recipes/embedded/make.py mini-again     relsim-mini goes on                                5 minutes
+    python recipes/embedded/make.py mini-settled   relsim-mini: what was learned settles              8 minutes
+    python recipes/embedded/make.py base-again     the base goes on                                  26 minutes
+    python recipes/embedded/make.py base-settled   the base: what was learned settles                 8 minutes
+    python recipes/embedded/make.py attributes     relsim-mini-attributes                            12 minutes
     python recipes/embedded/make.py captioner      the anonymous captioner                            5 minutes
     python recipes/embedded/make.py mini-lora      the published recipe, for comparison              10 minutes
     python recipes/embedded/make.py pack           null distributions; into the package               1 minute
@@ -34,13 +39,21 @@ from relsim.training.config import TrainingConfig
 from relsim.training.loop import train
 
 HERE = Path(__file__).parent
-RUNS = (
+PICTURES = {"pictures": (20_261_122, 110_000, 40_000), "pictures-more": (20_261_127, 150_000, 50_000)}
+"""Seed, scenes and portraits of each set; what goes on from a checkpoint learns from pictures it has not seen."""
+STAGES = (
+    "pictures",
     "first-words",
     "mini-first",
     "mini-more",
     "mini",
     "base-words",
     "base",
+    "pictures-more",
+    "mini-again",
+    "mini-settled",
+    "base-again",
+    "base-settled",
     "attributes",
     "captioner",
     "mini-lora",
@@ -50,7 +63,7 @@ QUICK = ("run.steps=4", "run.save_every=4", "run.eval_every=4", "optimizer.batch
 
 
 def run(stage: str, overrides: list[str]) -> None:
-    """Train one of `RUNS` by its YAML file; paths in it are relative to the working folder."""
+    """Train a stage by its YAML file; paths in it are relative to the working folder."""
     config = TrainingConfig.from_yaml(HERE / f"{stage}.yaml", overrides)
     train(config, resume=True, watcher=_show)
 
@@ -62,22 +75,21 @@ def _show(line: Mapping[str, float]) -> None:
 def main() -> None:
     """Run the stages that are named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stages", nargs="+", choices=("pictures", *RUNS, *ASIDE, "pack", "all"))
+    parser.add_argument("stages", nargs="+", choices=(*STAGES, *ASIDE, "pack", "all"))
     parser.add_argument("--work", type=Path, default=Path(".embedded"))
-    parser.add_argument("--scenes", type=int, default=100_000)
-    parser.add_argument("--portraits", type=int, default=25_000)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="overrides")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    stages = ("pictures", *RUNS, "pack") if "all" in arguments.stages else arguments.stages
+    stages = (*STAGES, "pack") if "all" in arguments.stages else arguments.stages
     arguments.work.mkdir(parents=True, exist_ok=True)
-    scenes, portraits = (400, 100) if arguments.quick else (arguments.scenes, arguments.portraits)
     os.chdir(arguments.work)
     for stage in stages:
         print(f"== {stage}", flush=True)
-        if stage == "pictures":
-            pictures.draw_pictures(Path("pictures"), relations=scenes, portraits=portraits, side=network.SIDE)
+        if stage in PICTURES:
+            seed, *counts = PICTURES[stage]
+            scenes, portraits = (400, 100) if arguments.quick else counts
+            pictures.draw_pictures(Path(stage), relations=scenes, portraits=portraits, side=network.SIDE, seed=seed)
             network.write_base(Path("runs/untrained"))
         elif stage == "pack":
             pack.pack(Path("runs"))

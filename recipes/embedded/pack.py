@@ -19,8 +19,8 @@ from relsim.world.looks import Split
 from relsim.world.scenes import draw, scenes
 
 PACKED = {
-    "base": "relsim-mini-base",
-    "mini": "relsim-mini",
+    "base-settled": "relsim-mini-base",
+    "mini-settled": "relsim-mini",
     "attributes": "relsim-mini-attributes",
     "captioner": "relsim-mini-captioner",
 }
@@ -45,7 +45,7 @@ def pack(runs: Path, target: Path = Path(relsim.models.embedded.__file__).parent
         _store_in_bf16(folder)
         _name_the_base(folder)
         _title(folder, name)
-    _calibrate(target, [name for run, name in PACKED.items() if run in ("mini", "attributes")])
+    _calibrate(target, [name for run, name in PACKED.items() if run in ("mini-settled", "attributes")])
     files = [path for name in PACKED.values() for path in (target / name).rglob("*") if path.is_file()]
     size = sum(len(zlib.compress(path.read_bytes())) for path in files)
     print(f"embedded checkpoints: {size:,} bytes in a wheel")
@@ -74,7 +74,7 @@ def _name_the_base(folder: Path) -> None:
     path = folder / "adapter_config.json"
     if path.exists():
         config = json.loads(path.read_text())
-        config["base_model_name_or_path"] = PACKED["base"]
+        config["base_model_name_or_path"] = PACKED["base-settled"]
         path.write_text(json.dumps(config, indent=2) + "\n")
 
 

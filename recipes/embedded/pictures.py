@@ -30,7 +30,6 @@ from relsim.world.looks import Split
 from relsim.world.relations import PORTRAIT
 from relsim.world.scenes import Scene, draw, draw_scene, scenes
 
-SEED = 20_261_122
 _CHUNK = 64
 
 
@@ -54,17 +53,17 @@ class Picture:
         )
 
 
-def draw_pictures(folder: Path, *, relations: int, portraits: int, side: int, workers: int = 2) -> None:
+def draw_pictures(folder: Path, *, relations: int, portraits: int, side: int, seed: int, workers: int = 2) -> None:
     """Draw `relations` scenes of the training split and `portraits` of large objects into `folder`."""
     recipe = Recipe.parse(f"crop{side}")
     rows: dict[str, list[CropRow]] = {"anonymous": [], "descriptive": []}
     with get_context("spawn").Pool(workers) as pool, CropWriter(folder / "both", recipe) as writer:
-        for picture in _drawn(pool, islice(scenes(Split.TRAIN, SEED), relations), side):
+        for picture in _drawn(pool, islice(scenes(Split.TRAIN, seed), relations), side):
             writer.append(picture.square, picture.image_id, picture.both, relation=picture.relation)
             row = CropRow(picture.image_id, picture.anonymous, picture.relation, picture.relation)
             rows["anonymous"].append(row)
             rows["descriptive"].append(replace(row, captions=(picture.descriptions[0], *picture.names), group=None))
-        for picture in _drawn(pool, _portraits(portraits), side):
+        for picture in _drawn(pool, _portraits(portraits, seed), side):
             writer.append(picture.square, picture.image_id, picture.both, relation=picture.relation)
         store = writer.publish()
     for name, labelled in rows.items():
@@ -73,9 +72,9 @@ def draw_pictures(folder: Path, *, relations: int, portraits: int, side: int, wo
             writer.relabel(store, labelled)
 
 
-def _portraits(count: int) -> Iterator[Scene]:
+def _portraits(count: int, seed: int) -> Iterator[Scene]:
     for index in range(count):
-        yield draw_scene(Split.TRAIN, np.random.default_rng([SEED, 1, index]), relation=PORTRAIT.name)
+        yield draw_scene(Split.TRAIN, np.random.default_rng([seed, 1, index]), relation=PORTRAIT.name)
 
 
 def _drawn(pool: Pool, rows: Iterator[Scene], side: int) -> Iterator[Picture]:
