@@ -36,7 +36,7 @@ def start(page, source, what="relation"):
     page.set_default_timeout(200_000)  # a job begins as a process of its own, which waits its turn on a busy machine
     page.select_option("#source", source)
     page.select_option("#what", what)
-    page.click("text=Start")
+    page.click('text="Start"')
 
 
 def test_pictures_are_embedded_from_the_page(open_page, folder):
@@ -63,7 +63,7 @@ def test_a_job_is_followed_through_a_reload_cancelled_and_gone_on_with(open_page
     assert "left" in page.inner_text(".job .numbers")
     page.reload()
     page.wait_for_function(moving)
-    page.click("text=Cancel")
+    page.click('text="Cancel"')
     page.wait_for_selector(".job.cancelled")
     assert 0 < len(VectorTable.open(folder / "many.relation")) < MANY
     page.focus("[data-does=resume]")
@@ -84,7 +84,7 @@ def test_a_job_of_a_killed_server_is_shown_as_ended_by_the_next_one(open_page, s
         page.wait_for_selector(".warning:has-text('cannot be reached')")
     with start_server("--jobs", str(folder), "--port", port):
         page.wait_for_selector(".job.ended")  # the same page finds the server that took the place
-        page.click("text=Go on")
+        page.click('text="Go on"')
         page.wait_for_selector(".job.finished")
     open_page.complaints.clear()  # the browser tells of the server that was gone, too
 
