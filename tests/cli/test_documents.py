@@ -34,6 +34,7 @@ HELD_ELSEWHERE = {  # against the page, by the tests that make them
     "relsim.site/1",  # web/test_site.py
     "relsim.explain/1",  # test_explain.py
     "relsim.map/1",  # web/test_map_api.py
+    "relsim.job/1",  # web/test_jobs_api.py
     "relsim.parity/1",  # training/test_sentence_transformer.py
 }
 OPEN = {  # objects whose keys are data

@@ -105,7 +105,7 @@ def test_what_can_be_started_is_told(server):
 
 
 @pytest.mark.parametrize("axis", ["relation", "look"])
-def test_pictures_are_embedded_as_those_of_the_collection(server, folder, library, axis):
+def test_pictures_are_embedded_as_those_of_the_collection(server, folder, library, axis, documented):
     status, job = post(server, "/api/jobs", verb="embed", source="few", axis=axis)
     assert (status, job["name"], job["total"], job["source"], job["axis"]) == (201, f"few.{axis}", 13, "few", axis)
     job = until(server, f"few.{axis}", ended)
@@ -118,6 +118,7 @@ def test_pictures_are_embedded_as_those_of_the_collection(server, folder, librar
     # The same again is to go on: nothing is left but the one that failed.
     assert post(server, "/api/jobs", verb="embed", source="few", axis=axis)[0] == 201
     assert until(server, f"few.{axis}", ended)["state"] == "finished"
+    documented(json.loads(next((folder / ".jobs").glob("*.json")).read_text()))
 
 
 def test_a_download_tells_reasons_and_may_not_reach_this_machine(server):
