@@ -142,11 +142,13 @@ class Server:
 
 @pytest.fixture(scope="session")
 def start_server(collection, cache):
-    """`start_server("--token", …)` starts `relsim serve` over the collection on a free port; it ends with the block."""
+    """`start_server("--token", …)` starts `relsim serve` over the collection, or other tables of relation and look, on
+    a free port; it ends with the block.
+    """
 
     @contextlib.contextmanager
-    def start(*flags):
-        command = [sys.executable, "-m", "relsim", "serve", collection.relation, "--attributes", collection.look]
+    def start(*flags, tables=(collection.relation, collection.look)):
+        command = [sys.executable, "-m", "relsim", "serve", tables[0], "--attributes", tables[1]]
         command += ["--name", "drawn", "--port", "0", *flags]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "RELSIM_CACHE": str(cache)}
         with subprocess.Popen(

@@ -13,6 +13,8 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 from schemathesis.core.failures import FailureGroup
 
+from relsim.data.manifest import ManifestRow, write_manifest
+
 EXAMPLES = int(os.environ.get("RELSIM_FUZZ_EXAMPLES", "0"))
 LIMITS = settings(
     max_examples=EXAMPLES or 8,
@@ -33,8 +35,8 @@ UNFIT = {
 def offering(start_server, retrieval_run, make_study, tmp_path_factory):
     """A server that shows everything: a list, a run, a study."""
     folder = tmp_path_factory.mktemp("offered")
-    lines = ['{"id": "a", "caption": "A ring of {Objects}"}', '{"id": "b", "caption": "A ring of red carrots"}']
-    (folder / "words.jsonl").write_text("\n".join(lines))
+    rows = [ManifestRow("a", None, "A ring of {Objects}"), ManifestRow("b", None, "A ring of red carrots")]
+    write_manifest(folder / "words.jsonl", rows)
     flags = ("--data", str(folder / "words.jsonl"), "--results", str(retrieval_run))
     with start_server(*flags, "--study", str(make_study(folder))) as running:
         yield running
@@ -44,7 +46,7 @@ def offering(start_server, retrieval_run, make_study, tmp_path_factory):
 def api(offering, library):
     """Its document. What is named by an id is, in one of two cases, named by one that is there."""
     document = offering.ask("/api/openapi.json")[1]
-    known = {"id": list(library.ids[:3]), "first": [library.ids[3]], "name": ["words"], "side": [96]}
+    known = {"id": list(library.ids[:3]), "first": [library.ids[3]], "name": ["words"], "side": [96], "row": [0]}
     known["question"] = [offering.ask("/api/study/next", person="Ada")[1]["question"]]
     for path in document["paths"].values():
         for operation in path.values():

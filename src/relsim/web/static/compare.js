@@ -34,17 +34,27 @@ export async function compare(query, image, signal, { reasons = false } = {}) {
   ];
   const closed = new AbortController();
   const place = h("div", { class: "why", "aria-live": "polite" });
-  const explain = async () => (await import("./why.js")).why(place, query, image, pictures, closed.signal);
+  const bars = (told) =>
+    h(
+      "dl",
+      { class: "bars large" },
+      row("relation", "logic", told.relation, told.relation_percentile),
+      row("look", "look", told.look, told.look_percentile),
+    );
+  let shown = bars(pair);
+  const explain = async () => {
+    const told = await (await import("./why.js")).why(place, query, image, pictures, closed.signal);
+    if (!told) return;
+    // Percentiles come with the model, which may not have been there when the pair was asked for.
+    const known = bars(told);
+    shown.replaceWith(known);
+    shown = known;
+  };
   if (reasons) place.append(h("button", { type: "button", onclick: explain }, "Why?"));
   const dialog = sideBySide(
     kindOf(pair),
     pictures,
-    h(
-      "dl",
-      { class: "bars large" },
-      row("relation", "logic", pair.relation, pair.relation_percentile),
-      row("look", "look", pair.look, pair.look_percentile),
-    ),
+    shown,
     reasons && place,
   );
   dialog.addEventListener("close", () => closed.abort());

@@ -10,7 +10,10 @@ const AMOUNT = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253,
 const CHANGE = [[84, 39, 136], [178, 171, 210], [247, 247, 247], [253, 184, 99], [179, 88, 6]];
 const PARTS = [["upper", "middle", "lower"], ["left", "centre", "right"]];
 
-/** Fill `place` with the reasons; `pictures` are `{src, name}` of the query and the other, as they are shown above. */
+/**
+ * Fill `place` with the reasons; `pictures` are `{src, name}` of the query and the other, as they are shown above. Returns
+ * what the server told, or null where it could not.
+ */
 export async function why(place, query, image, pictures, signal) {
   place.replaceChildren(h("p", { class: "note", role: "status" }, "Looking into the model \u2026 it takes some seconds."));
   let found;
@@ -22,7 +25,7 @@ export async function why(place, query, image, pictures, signal) {
     ]);
   } catch (error) {
     if (error.name !== "AbortError") place.replaceChildren(h("p", { class: "warning", role: "alert" }, error.message));
-    return;
+    return null;
   }
   const most = (name) => Math.max(1e-6, ...found.pictures.flatMap((one) => one[name].flat().map(Math.abs)));
   const [looks, falls] = [most("attention"), most("occlusion")];
@@ -62,6 +65,7 @@ export async function why(place, query, image, pictures, signal) {
       .flat()
       .filter(Boolean),
   );
+  return found;
 }
 
 /** A picture in grey with a map over the part that the model sees. */
