@@ -55,7 +55,7 @@ def views(query: str) -> dict[str, tuple[str, str]]:
         "search": (f"#/search?id={asked}&blend=1", ".card .bars"),
         "sentence": ("#/search?text=A+ring+of+{Objects}", ".card .bars"),
         "space": (f"#/space?id={asked}", "canvas"),
-        "map": ("#/map", "canvas"),
+        "map": ("#/map", ".map-group"),
         "results": ("#/results", "main img"),
         "data": ("#/data", "main img"),
         "study": ("#/study", "main"),
@@ -128,8 +128,6 @@ def taken(browser: Browser, address: str, query: str, only: set[str]) -> Iterato
                 page.wait_for_selector(ready, timeout=180_000)
                 with contextlib.suppress(Exception):  # a view that goes on asking is taken as it is
                     page.wait_for_load_state("networkidle", timeout=5_000)
-                if view == "map":
-                    page.wait_for_selector("main li a", timeout=180_000)
                 page.wait_for_timeout(600)
                 yield name, page.screenshot()
             context.close()
