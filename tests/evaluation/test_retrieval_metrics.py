@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import average_precision_score, ndcg_score
 
 from relsim.errors import SearchError
 from relsim.evaluation.retrieval_metrics import (
@@ -13,6 +15,7 @@ from relsim.evaluation.retrieval_metrics import (
     metrics_at,
     sentences_to_images,
 )
+from relsim.evaluation.statistics import bootstrap_mean
 
 FEW = Settings(ks=(1, 3, 10), resamples=50)
 
@@ -68,6 +71,31 @@ def test_images_to_images_equals_brute_force(collection):
     report = images_to_images(vectors, labels, settings=FEW)
     same(report, brute_force(vectors, labels, vectors, labels, own=True, ks=FEW.ks))
     assert report.left_out == 1  # the picture whose label no other has
+
+
+def test_shares_of_queries_have_the_interval_of_scipy_and_means_that_of_a_bootstrap(collection):
+    report = images_to_images(*collection, settings=FEW)
+    for name, values in report.per_query.items():
+        estimate = report.metrics[name]
+        if name == "precision@1" or name.startswith("hit@"):
+            theirs = binomtest(int(values.sum()), len(values)).proportion_ci(0.95, method="wilson")
+            assert (estimate.low, estimate.high) == pytest.approx(tuple(theirs), abs=1e-12), name
+        else:
+            assert estimate == bootstrap_mean(values, seed=FEW.seed, resamples=FEW.resamples), name
+    assert report.metrics["hit@10"].low < 1.0  # also where every query has found something
+
+
+def test_ranks_are_scored_as_by_scikit_learn():
+    rng = np.random.default_rng(5)
+    hits = rng.random((40, 30)) < 0.2
+    hits[:, -1] |= ~hits.any(axis=1)
+    falling = -np.arange(30.0)
+    relevant = hits.sum(axis=1)
+    theirs = [average_precision_score(row, falling) for row in hits]
+    np.testing.assert_allclose(average_precision(hits, relevant), theirs, rtol=1e-12)
+    for k in (1, 5, 30):
+        theirs = [ndcg_score(row[None].astype(float), falling[None], k=k) for row in hits]
+        np.testing.assert_allclose(metrics_at(hits, relevant, k)[f"ndcg@{k}"], theirs, rtol=1e-12)
 
 
 def test_sentences_to_images_equals_brute_force(collection):

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from relsim.encoders.base import Vectors
 from relsim.errors import SearchError
 from relsim.evaluation.exclusions import nearest_allowed
-from relsim.evaluation.statistics import RESAMPLES, Estimate, bootstrap_mean
+from relsim.evaluation.statistics import RESAMPLES, Estimate, bootstrap_mean, wilson
 
 Counts = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -40,7 +40,10 @@ _DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class RetrievalReport:
-    """Metrics by name (`precision@10`, `map`, …) as means over queries with bootstrap intervals.
+    """Metrics by name (`precision@10`, `map`, …) as means over queries with their intervals.
+
+    `precision@1` and `hit@k` are shares of queries and have Wilson's interval, which has a length at 0 and 1 too; the
+    others are means and have that of a bootstrap.
 
     `per_query` holds the numbers (Q,) behind each mean, for paired comparisons; `left_out` counts the queries without a
     relevant picture, which are not among them, and `asked` (Q,) are the places of those that are.
@@ -225,11 +228,15 @@ def _evaluate(
             found.append({"map": average_precision(gallery.ranking(*task), relevant[rows])})
         parts.append({name: values for metrics in found for name, values in metrics.items()})
     per_query = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    metrics = {
-        name: bootstrap_mean(values, seed=settings.seed, resamples=settings.resamples)
-        for name, values in per_query.items()
-    }
+    metrics = {name: _estimate(name, values, settings) for name, values in per_query.items()}
     return RetrievalReport(metrics, per_query, len(labels) - len(asked), asked)
+
+
+def _estimate(name: str, values: Scores, settings: Settings) -> Estimate:
+    """A metric over queries: of those that are 0 or 1 by their definition the share, of others the mean."""
+    if name == "precision@1" or name.startswith("hit@"):
+        return wilson(float(values.sum()), len(values))
+    return bootstrap_mean(values, seed=settings.seed, resamples=settings.resamples)
 
 
 def _checked(vectors: Vectors, labels: Sequence[Hashable]) -> Vectors:
