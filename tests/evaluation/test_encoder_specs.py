@@ -26,8 +26,28 @@ def test_names_and_options(text, name, options):
 
 
 @pytest.mark.parametrize(
+    ("text", "label", "name", "options"),
+    [
+        ("mine=descriptors", "mine", "descriptors", {}),
+        ("by logic = x:words=a=b,side=3", "by logic", "x", {"words": "a=b", "side": 3}),
+        ("small=mine:Encoder:side=64", "small", "mine:Encoder", {"side": 64}),
+    ],
+)
+def test_an_encoder_may_have_a_label_of_its_own(text, label, name, options):
+    spec = EncoderSpec.parse(text)
+    assert (spec.label, spec.name, spec.options) == (label, name, options)
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
-    [("", "names no encoder"), ("side=3", "names no encoder"), ("x:a=1,a=2", "gives a twice"), ('x:a="\\"', "no text")],
+    [
+        ("", "names no encoder"),
+        ("side=3", "names no encoder"),
+        ("=x", "names no encoder"),
+        ("a=b=c", "names no encoder"),
+        ("x:a=1,a=2", "gives a twice"),
+        ('x:a="\\"', "no text"),
+    ],
 )
 def test_what_is_no_spec_is_refused(text, told):
     with pytest.raises(EncoderError, match=told):

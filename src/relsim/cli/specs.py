@@ -19,8 +19,9 @@ Encoders = Annotated[
     list[str] | None,
     typer.Option(
         "--encoder",
-        metavar="NAME[:OPTION=VALUE,...]",
-        help=f"An encoder and its options, such as descriptors:side=128; again for more. Default: {DEFAULT_ENCODER}.",
+        metavar="[LABEL=]NAME[:OPTION=VALUE,...]",
+        help="An encoder and its options, such as descriptors:side=128; again for more. Results call it by "
+        f"LABEL, if there is one. Default: {DEFAULT_ENCODER}.",
     ),
 ]
 

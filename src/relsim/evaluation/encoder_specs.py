@@ -1,9 +1,12 @@
 """Encoders as a person names them: `NAME`, or `NAME:option=value,…` with the options that the encoder takes.
 
+`LABEL=` before it is what results call it; without one they call it by the whole text.
+
     descriptors
     descriptors:side=128,grid=8
     relational:checkpoint_dir=thaoshibe/relsim-qwenvl25-lora,recipe=crop448
     my_module:Encoder:weights=a.bin
+    by logic=prompted:instruction=match the relations, ignore the objects
 
 A value is a whole number, a decimal number, true, false, or else text; in double quotes it is text whatever it looks
 like. A comma begins the next option where a name and `=` follow it, so that text may have commas.
@@ -22,13 +25,14 @@ from relsim.errors import EncoderError
 Value = str | int | float | bool
 
 _OPTIONS = re.compile(r":(?=[A-Za-z_]\w*=)")
+_LABELLED = re.compile(r"(?P<label>[^:=,/]*[^:=,/\s])\s*=\s*(?P<text>[A-Za-z_].*)", re.DOTALL)
 _NEXT = re.compile(r",(?=[A-Za-z_]\w*=)")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
-    """An encoder's name, its options, and the text that named both, by which results call it."""
+    """An encoder's name, its options, and what results call it: a label of its own, or the text that named both."""
 
     label: str
     name: str
@@ -37,16 +41,19 @@ class EncoderSpec:
     @classmethod
     def parse(cls, text: str) -> EncoderSpec:
         """Raises `EncoderError` for a text without a name, or with an option twice."""
-        name, *rest = _OPTIONS.split(text, maxsplit=1)
+        labelled = _LABELLED.fullmatch(text)
+        name, *rest = _OPTIONS.split(labelled["text"] if labelled else text, maxsplit=1)
         if not name or "=" in name:
-            raise EncoderError(f"{text!r} names no encoder; write NAME or NAME:option=value,option=value")
+            raise EncoderError(
+                f"{text!r} names no encoder; write NAME or NAME:option=value,option=value, after LABEL= or without"
+            )
         options: dict[str, Value] = {}
         for option in _NEXT.split(rest[0]) if rest else ():
             key, _, value = option.partition("=")
             if key in options:
                 raise EncoderError(f"{text!r} gives {key} twice")
             options[key] = _value(value)
-        return cls(text, name, options)
+        return cls(labelled["label"] if labelled else text, name, options)
 
     @classmethod
     def of(cls, origin: Mapping[str, Value]) -> EncoderSpec:
