@@ -112,3 +112,23 @@ def test_embedding_builds_an_index_once(document, verb, tmp_path, plain_images):
     assert document(*arguments)["index"]["rows"] == 4
     assert "index binary of 4 rows" in verb(*arguments).stdout
     assert document(*arguments[:-2])["index"] is None
+
+
+@pytest.mark.parametrize(("to", "package"), [("lancedb", "lancedb"), ("qdrant", "qdrant_client")])
+def test_a_table_is_copied_for_another_engine(document, refused, original, tmp_path, to, package):
+    pytest.importorskip(package, reason=f"the extra `{to}` is not installed")
+    arguments = ("export", "table", original, "--to", to, "--out", tmp_path / "base")
+    assert document(*arguments) == {
+        "schema": "relsim.export_table/1",
+        "table": str(original),
+        "to": to,
+        "out": str(tmp_path / "base"),
+        "name": "relsim",
+        "rows": ROWS,
+        "fingerprint": {"encoder": "random"},
+    }
+    assert "already has a" in refused(*arguments)
+
+
+def test_lancedb_has_no_url(verb, original):
+    assert verb("export", "table", original, "--to", "lancedb", "--out", "http://127.0.0.1:9").exit_code == 2

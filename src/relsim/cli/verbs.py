@@ -135,6 +135,10 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
         ),
         "export": Verb("export:export", "Write a checkpoint into a folder, or push it to the Hub."),
         "export site": Verb("export_site:export_site", "Write the page of a collection as files that need no server."),
+        "export table": Verb(
+            "export_table:export_table",
+            "Copy a table into LanceDB or Qdrant: vectors, ids, sources, fields and fingerprint.",
+        ),
         "judge": Verb("judge:judge", "Ask a vision-language model how far two images share one logic."),
         "judge agreement": Verb("judge:agreement", "Measure how far a judge agrees with people."),
         "judge calibrate": Verb("judge_calibrate:calibrate", "Let a judge rate drawn pairs whose truth is known."),

@@ -66,7 +66,10 @@ class IndexFacts:
 
     @property
     def memory(self) -> int:
-        """Bytes that a search by this index holds at most: its file, mapped, and the ids of the rows."""
+        """Bytes that a search by this index holds: its file, mapped, and the ids of the rows.
+
+        Pages of the table's vectors that were compared come on top; the system drops them when it needs the room.
+        """
         return self.bytes + BYTES_PER_ID * self.rows
 
     def covered(self, table: TableView) -> int:

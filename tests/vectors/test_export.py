@@ -1,0 +1,88 @@
+"""Tables in LanceDB and Qdrant, read back by those libraries and held against exact search."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from relsim.data.records import ImageRecord
+from relsim.errors import MissingExtraError, TableError
+from relsim.vectors import Searcher, VectorTable
+from relsim.vectors.export import point_id, to_lancedb, to_qdrant
+
+ROWS, NUMBERS = 700, 24
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory, facts, unit):
+    """More rows than a batch, in two parts, with text, numbers and nothing in their fields."""
+    vectors = unit(ROWS, NUMBERS)
+    records = [
+        ImageRecord(f"a/{row}.png", f"/pictures/a/{row}.png", {"caption": f"é {row}", "n": row} if row % 2 else {})
+        for row in range(ROWS)
+    ]
+    with VectorTable.create(tmp_path_factory.mktemp("export") / "table", facts, NUMBERS) as made:
+        made.append("a", records[:300], vectors[:300])
+        made.append("b", records[300:], vectors[300:])
+    return made
+
+
+def neighbours(table, queries):
+    return [[hit.image_id for hit in hits] for hits in Searcher(table).by_vectors(queries, 10)]
+
+
+@pytest.fixture(scope="module")
+def queries(unit):
+    return unit(15, NUMBERS, seed=4)
+
+
+def test_lancedb_has_the_rows_and_finds_the_same(table, queries, facts, tmp_path):
+    lancedb = pytest.importorskip("lancedb", reason="the extra `lancedb` is not installed")
+    assert to_lancedb(table, tmp_path / "base", "mine") == ROWS
+    opened = lancedb.connect(str(tmp_path / "base")).open_table("mine")
+    assert json.loads(opened.schema.metadata[b"relsim.fingerprint"]) == facts.to_dict()
+    stored = opened.to_arrow().to_pylist()
+    for row, found in zip(table.rows(), stored, strict=True):
+        assert (found["image_id"], found["source"]) == (row.image_id, row.source)
+        assert json.loads(found["fields"]) == row.fields
+        assert np.array_equal(np.array(found["vector"], np.float32), row.vector)
+    got = [[hit["image_id"] for hit in opened.search(q).distance_type("cosine").limit(10).to_list()] for q in queries]
+    assert got == neighbours(table, queries)
+    with pytest.raises(TableError, match="already has a table mine"):
+        to_lancedb(table, tmp_path / "base", "mine")
+
+
+def test_qdrant_has_the_rows_and_finds_the_same(table, queries, facts, tmp_path):
+    qdrant = pytest.importorskip("qdrant_client", reason="the extra `qdrant` is not installed")
+    assert to_qdrant(table, str(tmp_path / "base"), "mine") == ROWS
+    with pytest.raises(TableError, match="already has a collection mine"):
+        to_qdrant(table, str(tmp_path / "base"), "mine")
+    client = qdrant.QdrantClient(path=str(tmp_path / "base"))
+    assert client.get_collection("mine").config.metadata == {"relsim.fingerprint": facts.to_dict()}
+    row = next(row for row in table.rows() if row.image_id == "a/301.png")
+    (point,) = client.retrieve("mine", [point_id("a/301.png")], with_vectors=True)
+    assert point.payload == {"image_id": row.image_id, "source": row.source, "fields": {"caption": "é 301", "n": 301}}
+    assert np.allclose(point.vector, row.vector, atol=1e-6)
+    got = [
+        [hit.payload["image_id"] for hit in client.query_points("mine", query=q.tolist(), limit=10).points]
+        for q in queries
+    ]
+    client.close()
+    assert got == neighbours(table, queries)
+
+
+def test_a_server_that_is_not_there_is_told(table):
+    pytest.importorskip("qdrant_client", reason="the extra `qdrant` is not installed")
+    with pytest.raises(TableError, match=r"Qdrant at http://127\.0\.0\.1:9 cannot be written"):
+        to_qdrant(table, "http://127.0.0.1:9", "mine")
+
+
+@pytest.mark.parametrize(
+    ("write", "package", "extra"),
+    [(to_lancedb, "lancedb", "lancedb"), (to_qdrant, "qdrant_client", "qdrant")],
+)
+def test_without_the_package_the_command_to_get_it_is_named(table, tmp_path, monkeypatch, write, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf'pip install "relsim\[{extra}\]"'):
+        write(table, tmp_path, "mine")
