@@ -8,7 +8,7 @@ import pytest
 
 from relsim.vectors.table import VectorTable
 
-MANY = 120
+MANY = 1500  # enough that a quick machine is still at it when the page has been reloaded
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def folder(tmp_path, library):
         shutil.copy(source, jobs / "few <b>" / f"{number:02d}.png")
     (jobs / "few <b>" / "broken.png").write_bytes(b"no picture")
     for number in range(MANY):
-        os.link(sources[number % len(sources)], jobs / "many" / f"{number:03d}.png")
+        os.link(sources[number % len(sources)], jobs / "many" / f"{number:04d}.png")
     return jobs
 
 
@@ -86,6 +86,7 @@ def test_a_job_of_a_killed_server_is_shown_as_ended_by_the_next_one(open_page, s
         page.wait_for_selector(".job.ended")  # the same page finds the server that took the place
         page.click('text="Go on"')
         page.wait_for_selector(".job.finished")
+        page.close()
     open_page.complaints.clear()  # the browser tells of the server that was gone, too
 
 

@@ -26,6 +26,7 @@ LIMITS = settings(
 )
 UNFIT = {
     "positive_data_acceptance",  # an id that fits its description need not be one that is there
+    "negative_data_rejection",  # what the document does not name, such as one more parameter, is passed over
     "ignored_auth",  # the document names no token, because most servers have none
     "object_level_authorization",
 }
