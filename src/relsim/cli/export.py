@@ -25,11 +25,12 @@ def export(
         bool, typer.Option("--private", help="A repository that --push makes is seen by its owner only.")
     ] = False,
     layout: Annotated[
-        Literal["published", "whole", "sentence-transformers"] | None,
+        Literal["published", "whole", "sentence-transformers", "onnx", "openvino"] | None,
         typer.Option(
-            metavar="published|whole|sentence-transformers",
+            metavar="published|whole|sentence-transformers|onnx|openvino",
             help="The adapter, for the published package too; or merged with its base model; or with the text encoder "
-            "as one model that sentence-transformers loads without relsim. Default: as it is.",
+            "as one model that sentence-transformers loads without relsim; or for ONNX Runtime or OpenVINO, which run "
+            "without torch. Default: as it is.",
         ),
     ] = None,
     base_model: options.BaseModel = None,
@@ -37,8 +38,12 @@ def export(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Precision of merged weights. Default: that of the base model, float32 for sentence-transformers.",
+            help="Precision of merged weights. Default: that of the base model, float32 for other libraries.",
         ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Pixels of an onnx or openvino model. Default: the checkpoint's recipe."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -55,7 +60,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix="relsim-export-") as temporary:
         # A checkpoint is a folder of its own, so that a temporary one is not there yet either.
         folder = out or Path(temporary) / "checkpoint"
-        export_checkpoint(checkpoint, folder, layout=layout, base_model=base, dtype=dtype)
+        export_checkpoint(checkpoint, folder, layout=layout, base_model=base, dtype=dtype, recipe=recipe)
         address = None if push is None else push_checkpoint(folder, push, private=private)
     if as_json:
         print_json({"schema": "relsim.export/1", "out": out and str(out), "push": push, "commit": address})

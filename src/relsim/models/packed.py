@@ -136,7 +136,7 @@ class _VisionTower:
         self._heads: int = config.num_heads
         self._full = frozenset(config.fullatt_block_indexes)
         self._dtype = tower.patch_embed.proj.weight.dtype
-        self._embed = _fold_pixels(tower.patch_embed.proj, pixels)
+        self._embed = fold_pixels(tower.patch_embed.proj, pixels)
         self._frequencies: Tensor = tower.rotary_pos_emb.inv_freq.float()
         pairs = rotary_pairs(self._heads, config.hidden_size // self._heads)
         values = np.arange(2 * config.hidden_size, 3 * config.hidden_size)
@@ -261,7 +261,7 @@ class _LanguageModel:
         return rotation_of(positions[:, self._axes] * self._frequencies)
 
 
-def _fold_pixels(convolution: nn.Conv3d, pixels: PixelConfig) -> Linear:
+def fold_pixels(convolution: nn.Conv3d, pixels: PixelConfig) -> Linear:
     """The patch embedding as a product with 8-bit patches (row, column, channel), in fp32.
 
     W·((x / 255 - mean) / std), summed over the repeated frame, is W'·x + b with W' = W / (255 std), b = -W·mean / std.

@@ -179,12 +179,17 @@ def smart_resize(height: int, width: int, config: PixelConfig) -> tuple[int, int
     return rows, columns
 
 
-def cut(image: Image.Image, recipe: Recipe, config: PixelConfig) -> Patches:
-    """Apply the recipe and the processor's resize to an RGB picture and cut it into patches."""
+def shown(image: Image.Image, recipe: Recipe, config: PixelConfig) -> Image.Image:
+    """An RGB picture after the recipe and the processor's resize."""
     image = recipe.apply(image)
     height, width = smart_resize(image.height, image.width, config)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def cut(image: Image.Image, recipe: Recipe, config: PixelConfig) -> Patches:
+    """Apply the recipe and the processor's resize to an RGB picture and cut it into patches."""
+    image = shown(image, recipe, config)
+    width, height = image.size
     pixels = _blocks(np.asarray(image)[None], config)[0]
     return Patches(pixels, (height // config.patch_size, width // config.patch_size))
 

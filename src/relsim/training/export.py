@@ -3,11 +3,14 @@
 published                adapter and projection, which the published package, peft and relsim load on their base model
 whole                    base model and adapter merged, a network of its own; no language head, which no vector needs
 sentence-transformers    the whole network and the text encoder as one model that sentence-transformers loads by itself
+onnx, openvino           the whole network of a fixed square for those runtimes, pictures in and vectors out
 """
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -22,6 +25,7 @@ from relsim.models.checkpoint import (
     PROJECTION,
     PUBLISHED_PROJECTION,
     Checkpoint,
+    parse_recipe,
     read_adapter,
     read_checkpoint,
     read_metadata,
@@ -30,11 +34,12 @@ from relsim.models.checkpoint_writing import write_adapter, write_checkpoint, wr
 from relsim.models.devices import choose_device, choose_dtype
 from relsim.models.hub import resolve_folder
 from relsim.models.lora import merge_lora
+from relsim.training.portable import Runtime, check_portable, write_portable
 
 CARD = "README.md"
 _PIXELS = "preprocessor_config.json"
 
-Layout = Literal["published", "whole", "sentence-transformers"]
+Layout = Literal["published", "whole", "sentence-transformers", "onnx", "openvino"]
 
 
 def export_checkpoint(
@@ -44,19 +49,27 @@ def export_checkpoint(
     layout: Layout | None = None,
     base_model: str | Path | None = None,
     dtype: str | None = None,
+    recipe: str | None = None,
 ) -> Path:
     """Write a checkpoint (a folder or a Hub id) into the new folder `out`, all of it or nothing; returns `out`.
 
     Without `layout` it stays as it is. `base_model` takes the place of the base that an adapter names, `dtype` of the
-    base's own precision (of fp32 for sentence-transformers); both are for a merged layout. Raises `CheckpointError`.
+    base's own precision (of fp32 for other libraries); both are for a merged layout.
+    `recipe` takes the place of its own in the layouts onnx and openvino. Raises `CheckpointError`.
     """
     out = Path(out)
+    if recipe is not None and layout not in ("onnx", "openvino"):
+        raise CheckpointError("a recipe of one's own is for the layouts onnx and openvino")
     folder = resolve_folder(checkpoint, also=(PUBLISHED_PROJECTION, CARD))
     if not any((folder / name).exists() for name in (PROJECTION, PUBLISHED_PROJECTION)):
         return _export_adapter(folder, out, layout)
     found = read_checkpoint(folder)
     if layout == "sentence-transformers":
         return _export_sentence_transformer(folder, found, out, base_model, dtype)
+    if layout in ("onnx", "openvino"):
+        if recipe is not None:
+            found = replace(found, recipe=parse_recipe(recipe, source="the call"))
+        return _export_portable(folder, found, out, layout, base_model, dtype)
     if not found.adapter:
         raise CheckpointError(
             f"{folder} is a whole model already, and its weights name no base: copy or push the folder"
@@ -86,14 +99,29 @@ def _export_sentence_transformer(
     from relsim.training.sentence_transformer import write_sentence_transformer
 
     precision = torch.float32 if dtype is None else choose_dtype(choose_device("cpu"), dtype)
-    with tempfile.TemporaryDirectory(prefix="relsim-export-") as temporary:
-        whole = folder
-        if found.adapter:
-            whole = export_checkpoint(
-                folder, Path(temporary) / folder.name, layout="whole", base_model=base_model, dtype=dtype or "float32"
-            )
+    with _merged(folder, found, base_model, dtype) as whole:
         write_sentence_transformer(whole, out, dtype=precision, card=_card(folder, found))
     return out
+
+
+def _export_portable(
+    folder: Path, found: Checkpoint, out: Path, runtime: Runtime, base_model: str | Path | None, dtype: str | None
+) -> Path:
+    check_portable(folder, found, runtime, dtype)
+    with _merged(folder, found, base_model, dtype) as whole:
+        write_portable(whole, out, runtime=runtime, recipe=found.recipe, card=_card(folder, found))
+    return out
+
+
+@contextlib.contextmanager
+def _merged(folder: Path, found: Checkpoint, base_model: str | Path | None, dtype: str | None) -> Iterator[Path]:
+    """The folder itself where it is a whole model, else one of the merged network, in fp32 unless `dtype` says more."""
+    if not found.adapter:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="relsim-export-") as temporary:
+        target = Path(temporary) / folder.name
+        yield export_checkpoint(folder, target, layout="whole", base_model=base_model, dtype=dtype or "float32")
 
 
 def _export_adapter(folder: Path, out: Path, layout: Layout | None) -> Path:

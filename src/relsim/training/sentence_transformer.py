@@ -19,15 +19,16 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
-from relsim.encoders.registry import load_encoder
+from relsim.encoders.base import Vectors
 from relsim.errors import CheckpointError
 from relsim.files import drafted_folder
 from relsim.models.base import read_config
@@ -36,13 +37,13 @@ from relsim.models.pixels import PixelConfig, Recipe
 from relsim.models.prompt import load_tokenizer, read_prompt
 from relsim.models.quiet import quiet_loading
 from relsim.models.text_encoder import CaptionEncoder
+from relsim.training.export_card import card_of_another_library, preparation
+from relsim.training.parity import PARITY, agreement
 
-PARITY = "parity.json"
 LEAST_COSINE = {"float32": 0.99999, "bfloat16": 0.999}
 """What a written model must reach against this package's own vectors, by the precision that it is written in."""
 
 _PIXELS, _TEMPLATE, _TOKENIZER = "preprocessor_config.json", "chat_template.jinja", "tokenizer_config.json"
-_SIDES = ((224, 160), (160, 224), (301, 299), (64, 64))
 
 
 def write_sentence_transformer(whole: Path, out: Path, *, dtype: torch.dtype, card: str) -> None:
@@ -66,14 +67,14 @@ def write_sentence_transformer(whole: Path, out: Path, *, dtype: torch.dtype, ca
                 model.save_pretrained(str(draft), create_model_card=False)
             del model  # the folder is loaded again below; a large network is held once
             (draft / "README.md").write_text(_card(card, checkpoint.recipe), encoding="utf-8")
-            agreement = _agreement(draft, whole, checkpoint.recipe)
-            (draft / PARITY).write_text(json.dumps(agreement, indent=2) + "\n", encoding="utf-8")
+            found = agreement(whole, checkpoint.recipe, partial(_vectors, draft, checkpoint.recipe))
+            (draft / PARITY).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise CheckpointError(f"{out} could not be written: {error.strerror or error}") from error
         least = LEAST_COSINE[str(dtype).removeprefix("torch.")]
-        if agreement["lowest_cosine"] < least:
+        if found["lowest_cosine"] < least:
             raise CheckpointError(
-                f"the exported model does not agree with this package: cosine {agreement['lowest_cosine']:.6f}, and at "
+                f"the exported model does not agree with this package: cosine {found['lowest_cosine']:.6f}, and at "
                 f"least {least} was to be expected; nothing was written. Please report it with the checkpoint's config"
             )
 
@@ -180,41 +181,17 @@ def _assembled(source: Path, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     return SentenceTransformer(modules=[router], device="cpu", similarity_fn_name="cosine")
 
 
-def _agreement(folder: Path, whole: Path, recipe: Recipe) -> dict[str, Any]:
-    """How the vectors of the written model lie to this package's, on pictures of noise in several shapes."""
+def _vectors(folder: Path, recipe: Recipe, pictures: Sequence[Image.Image]) -> Vectors:
+    """What the written model says of RGB pictures of any size."""
     from sentence_transformers import SentenceTransformer
 
-    pictures = [_noise(number, size) for number, size in enumerate(_SIDES)]
     with quiet_loading():
         written = SentenceTransformer(str(folder), device="cpu", trust_remote_code=False)
-    prepared = [recipe.apply(picture) for picture in pictures]
-    theirs = np.asarray(written.encode(prepared, show_progress_bar=False), np.float64)
-    del written
-    encoder = load_encoder("relational", checkpoint_dir=whole, device="cpu", dtype="float32")
-    ours = encoder.encode([encoder.prepare(picture) for picture in pictures])
-    cosines = (theirs * ours).sum(axis=1) / np.linalg.norm(theirs, axis=1)
-    return {
-        "schema": "relsim.parity/1",
-        "recipe": recipe.value,
-        "fingerprint": encoder.fingerprint.to_dict(),
-        "pictures": [f"noise, {width} x {height}" for width, height in _SIDES],
-        "lowest_cosine": float(cosines.min()),
-        "largest_difference": float(np.abs(theirs - ours).max()),
-        "between_two_pictures": float((ours @ ours.T)[~np.eye(len(ours), dtype=bool)].min()),
-    }
-
-
-def _noise(seed: int, size: tuple[int, int]) -> Image.Image:
-    """Soft blots of colour: a picture that looks like nothing and is like no other."""
-    rng = np.random.default_rng([2026, seed])
-    small = rng.integers(0, 256, (9, 9, 3), np.uint8)
-    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+    found: Vectors = written.encode([recipe.apply(picture) for picture in pictures], show_progress_bar=False)
+    return found
 
 
 def _card(card: str, recipe: Recipe) -> str:
-    head, _, body = card.removeprefix("---\n").partition("\n---\n") if card.startswith("---\n") else ("", "", card)
-    kept = [line for line in head.splitlines() if line and not line.startswith(("library_name:", "pipeline_tag:"))]
-    front = ["---", "library_name: sentence-transformers", "pipeline_tag: feature-extraction", *kept, "---"]
     usage = [
         "## As a sentence-transformers model",
         "",
@@ -223,7 +200,7 @@ def _card(card: str, recipe: Recipe) -> str:
         "from sentence_transformers import SentenceTransformer",
         "",
         'model = SentenceTransformer("path/to/this/folder")',
-        *_preparation(recipe),
+        *preparation(recipe),
         'images = model.encode([prepare(Image.open(name)) for name in ("earth.jpg", "peach.jpg")])',
         'sentences = model.encode(["A thin skin around layers around a {Core}"])',
         "print(model.similarity(images, sentences))",
@@ -231,18 +208,4 @@ def _card(card: str, recipe: Recipe) -> str:
         "",
         f"Pixels: `{recipe.value}`. `{PARITY}` says how far its vectors agree with those of relsim.",
     ]
-    return "\n".join(front) + "\n" + body.strip("\n") + "\n\n" + "\n".join(usage) + "\n"
-
-
-def _preparation(recipe: Recipe) -> list[str]:
-    """The lines of Python that do with Pillow alone what `Recipe.apply` does."""
-    if recipe.side is None:
-        return ["", "", "def prepare(image):", '    return image.convert("RGB")', "", ""]
-    lines = ["", "", "def prepare(image):", '    image = image.convert("RGB")']
-    if recipe.kind == "crop":
-        lines += [
-            "    side = min(image.size)",
-            "    left, top = (image.width - side) // 2, (image.height - side) // 2",
-            "    image = image.crop((left, top, left + side, top + side))",
-        ]
-    return [*lines, f"    return image.resize(({recipe.side}, {recipe.side}), Image.Resampling.LANCZOS)", "", ""]
+    return card_of_another_library(card, "sentence-transformers", usage)
