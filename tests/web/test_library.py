@@ -89,3 +89,28 @@ def test_an_empty_table_is_refused(collection, tmp_path):
     VectorTable.create(tmp_path / "empty", full.fingerprint, full.dimension).close()
     with pytest.raises(SearchError, match="holds no images"):
         Library.open(tmp_path / "empty")
+
+
+def test_images_that_lack_one_axis_are_found_by_nothing(new_table, unit):
+    names = [f"{row:02}" for row in range(30)]
+    vectors = unit(30, 12)
+    relation, look = new_table(names, vectors, 1, "relation"), new_table(names[10:], unit(20, 6), 1, "look")
+    library = Library(relation, look)
+    questions = [Question(vectors[3], None, 50), Question(vectors[15], library.vectors("15")[1], 50, without="15")]
+    found = [{hit.image_id for hit in hits} for hits in library.search(questions)]
+    assert found == [set(names[10:]), set(names[10:]) - {"15"}]
+    assert ("03" in library, "15" in library) == (False, True)
+    with pytest.raises(SearchError, match="no such image_id"):
+        library.vectors("03")
+
+
+def test_what_is_found_when_the_library_is_warm_is_the_same(new_table, unit):
+    names = [f"{row:03}" for row in range(300)]
+    vectors = unit(300, 32)
+    tables = new_table(names, vectors, 2, "relation"), new_table(names, unit(300, 16), 1, "look")
+    for library in (Library(tables[0]), Library(*tables)):
+        blends = dict(zip(names[:4], (0, 0.4, 0.5, 1), strict=True))
+        questions = [Question(*library.vectors(name), 20, blend, name) for name, blend in blends.items()]
+        cold = library.search(questions)
+        library.warm_up()
+        assert library.search(questions) == cold

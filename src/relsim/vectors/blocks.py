@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ class Rows:
     def __init__(self, blocks: Sequence[Vectors], dimension: int, selection: Indices | None = None) -> None:
         self._blocks = [block for block in blocks if len(block)]
         self._ends = np.cumsum([0] + [len(block) for block in self._blocks])
+        self._starts: list[int] = self._ends[:-1].tolist()
         self._selection = selection
         self.dimension = dimension
 
@@ -57,6 +59,14 @@ class Rows:
             pieces.append(self._blocks[first][start - self._ends[first] : end - self._ends[first]])
             start, first = end, first + 1
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def row(self, number: int) -> Vectors:
+        """One row, shape (D,), where it lies."""
+        if self._selection is not None:
+            number = int(self._selection[number])
+        block = bisect_right(self._starts, number) - 1
+        row: Vectors = self._blocks[block][number - self._starts[block]]
+        return row
 
     def after(self, start: int) -> Rows:
         """The rows from `start` on, numbered from 0 again; where they lie, so there must be no selection."""

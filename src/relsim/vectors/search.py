@@ -12,6 +12,7 @@ from relsim.encoders.base import Vectors
 from relsim.errors import SearchError
 from relsim.vectors.blocks import Rows
 from relsim.vectors.checks import UNIT_TOLERANCE
+from relsim.vectors.coarse import CoarseRows
 from relsim.vectors.index_search import EXACT, SearchPath, VectorIndex, indexed_best
 from relsim.vectors.topk import DotScorer, Matches, best, check_queries, excluded_rows, id_order
 from relsim.vectors.view import TableView
@@ -40,9 +41,22 @@ class Searcher:
         self.table = table
         self._index = index
         self._rows = Rows(table.blocks, table.dimension)
+        self._coarse: CoarseRows | None = None
         self._ids = tuple(table.ids)
         _ = table.positions  # part of opening, so that the first query is as fast as the next
         self._order = id_order(self._ids)
+
+    def keep_coarse(self) -> None:
+        """Keep a copy in bfloat16 in memory: many queries at once find the same sooner (`relsim.vectors.coarse`)."""
+        self._coarse = CoarseRows(self._rows)
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self.table
+
+    def vector(self, image_id: str) -> Vectors:
+        """The vector (D,) of an image of the table, where it lies. Raises `SearchError` for an id without one."""
+        row = self.table.positions.get(image_id)
+        return self.table.vector(image_id) if row is None else self._rows.row(row)
 
     def by_id(self, image_id: str, k: int = 10) -> list[Hit]:
         """Matches of an image of the table. Raises `SearchError` for an id without a vector."""
@@ -68,7 +82,7 @@ class Searcher:
         excluded = excluded_rows(exclude, self.table.positions if exclude else {}, len(checked))
         if self._index is not None and self.path(k).kind != EXACT:
             return indexed_best(self._index, checked, self._rows, k, ids=self._ids, excluded=excluded)
-        return best(DotScorer(checked, self._rows), self._rows, k, order=self._order, excluded=excluded)
+        return best(DotScorer(checked, self._rows, self._coarse), self._rows, k, order=self._order, excluded=excluded)
 
     def path(self, k: int) -> SearchPath:
         """How the `k` nearest are looked for: exactly, or by the index, with what is known of it."""

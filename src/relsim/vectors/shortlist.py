@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +17,9 @@ Exact = Callable[[Indices, Indices], Scores]
 LIMIT = 500_000
 """Candidates held at a time: 20 bytes each, a few times over while they are sorted."""
 
-_SAMPLE = 256
+_KEPT_COST = 32
+"""What it costs to keep a candidate, in numbers looked through for a threshold."""
+
 _LOWEST = np.float32(np.finfo(np.float32).min)
 
 
@@ -44,10 +47,10 @@ class Shortlist:
         """Take in rough scores of shape (n, m), those of the rows `first_row` to `first_row + m`."""
         width = scores.shape[1]
         if width >= self._wanted and len(self._rows) == 0:
-            self._raise_threshold(scores[:, : max(_SAMPLE, 4 * self._wanted)])
+            self._raise_threshold(scores[:, :: self._stride(width)])
         hits = scores >= self._floor[:, None]
         if np.count_nonzero(hits) > LIMIT:
-            # The sample was poor, as when rows come in rising order: look at all of them.
+            # The sample was poor: look at all of them.
             if width >= self._wanted:
                 self._raise_threshold(scores)
             step = max(1, LIMIT // self._count)
@@ -73,6 +76,15 @@ class Shortlist:
     def _floor(self) -> Vectors:
         floor: Vectors = self._threshold - self._margin
         return floor
+
+    def _stride(self, width: int) -> int:
+        """Every how-manieth score is looked at for a first threshold.
+
+        The k-th best of s scores lets k / s of all through: s + cost * width * k / s numbers are handled, the fewest
+        with s = sqrt(cost * width * k).
+        """
+        sample = max(4 * self._wanted, math.isqrt(_KEPT_COST * width * self._wanted))
+        return max(1, width // sample)
 
     def _raise_threshold(self, scores: Vectors) -> None:
         kth = scores.shape[1] - self._wanted

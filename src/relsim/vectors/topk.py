@@ -12,7 +12,7 @@ Temporary memory stays below about 40 MB, however many queries and rows there ar
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,7 @@ import numpy as np
 from relsim.encoders.base import Vectors
 from relsim.errors import SearchError
 from relsim.vectors.blocks import Indices, Rows
+from relsim.vectors.coarse import CoarseRows
 from relsim.vectors.shortlist import LIMIT, Scores, Shortlist, places
 
 _QUERIES = 1024
@@ -49,6 +50,9 @@ class Scorer(Protocol):
 
     def __len__(self) -> int:
         """Number of queries."""
+
+    def spans(self, most: int, most_copied: int) -> Iterator[tuple[int, int]]:
+        """Ranges that cover all rows, none of more than `most`, as `Rows.spans` gives them or better."""
 
     def rough(self, queries: slice, start: int, stop: int) -> Vectors:
         """Scores of shape (queries, stop - start) in float32, off by at most `error`; may be overwritten next time."""
@@ -91,19 +95,29 @@ def exact_dots(left: Vectors, right: Vectors) -> Scores:
 
 
 class DotScorer:
-    """Ranking by dot product: (Q, D) float32 queries against rows."""
+    """Ranking by dot product: (Q, D) float32 queries against rows, roughly by their `coarse` copy if there is one."""
 
-    def __init__(self, queries: Vectors, rows: Rows) -> None:
+    def __init__(self, queries: Vectors, rows: Rows, coarse: CoarseRows | None = None) -> None:
         self._queries = queries
         self._rows = rows
+        self._coarse = coarse
         self._buffer = np.empty(0, np.float32)
 
     def __len__(self) -> int:
         return len(self._queries)
 
+    def spans(self, most: int, most_copied: int) -> Iterator[tuple[int, int]]:
+        """Those of the rows; the coarse ones lie together."""
+        if self._coarse is None:
+            return self._rows.spans(most, most_copied)
+        return ((start, min(start + most, len(self._rows))) for start in range(0, len(self._rows), most))
+
     def rough(self, queries: slice, start: int, stop: int) -> Vectors:
         """One matrix product."""
-        chosen, rows = self._queries[queries], self._rows.between(start, stop)
+        chosen = self._queries[queries]
+        if self._coarse is not None:
+            return self._coarse.scores(chosen, start, stop)
+        rows = self._rows.between(start, stop)
         size = len(chosen) * len(rows)
         if self._buffer.size < size:
             self._buffer = np.empty(size, np.float32)
@@ -119,8 +133,9 @@ class DotScorer:
         return result
 
     def error(self, queries: slice) -> Vectors:
-        """The bound of `rounding_error`."""
-        return rounding_error(self._queries[queries])
+        """The bound of `rounding_error`, or that of the coarse rows."""
+        chosen = self._queries[queries]
+        return rounding_error(chosen) if self._coarse is None else self._coarse.error(chosen)
 
 
 def top_k(
@@ -212,6 +227,6 @@ def _best_of_chunk(
 
     shortlist = Shortlist(scorer.error(chunk), wanted, exact, order)
     most = max(1, _SCORE_NUMBERS // (chunk.stop - chunk.start))
-    for first, last in rows.spans(most, max(1, _COPY_NUMBERS // rows.dimension)):
+    for first, last in scorer.spans(most, max(1, _COPY_NUMBERS // rows.dimension)):
         shortlist.add(scorer.rough(chunk, first, last), first)
     return shortlist.ranked()

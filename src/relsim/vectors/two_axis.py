@@ -8,7 +8,7 @@ similarity exceeds it are not found at all ("same logic, different look"). Both 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,10 @@ import numpy as np
 from relsim.encoders.base import Vectors
 from relsim.errors import SearchError
 from relsim.vectors.blocks import Indices, Rows
+from relsim.vectors.coarse import CoarseRows
 from relsim.vectors.search import unit_queries, vectors_of
 from relsim.vectors.shortlist import Scores
-from relsim.vectors.topk import DotScorer, Matches, best, excluded_rows, id_order, rounding_error
+from relsim.vectors.topk import DotScorer, Matches, best, excluded_rows, id_order
 from relsim.vectors.view import TableView
 
 
@@ -34,6 +35,20 @@ class TwoAxisHit:
     source: str
     rank: int
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TwoAxisMatches:
+    """The best images of Q queries as arrays of shape (Q, K), best first; K is the most that a query has.
+
+    `rows` number the searcher's `ids` (-1 where a query has fewer), `scores` are what they are ranked by (-inf there),
+    `relational` and `attribute` the cosine similarities on either axis (NaN there).
+    """
+
+    rows: Indices
+    scores: Scores
+    relational: Scores
+    attribute: Scores
 
 
 class TwoAxisSearcher:
@@ -54,6 +69,21 @@ class TwoAxisSearcher:
         self._positions = {image_id: row for row, image_id in enumerate(self.ids)}
         self._order = id_order(self.ids)
         self._rows = _joined(relational, self.ids), _joined(attribute, self.ids)
+        self._coarse: tuple[CoarseRows | None, CoarseRows | None] = (None, None)
+
+    def keep_coarse(self) -> None:
+        """Keep copies in bfloat16 in memory: many queries at once find the same sooner (`relsim.vectors.coarse`)."""
+        self._coarse = CoarseRows(self._rows[0]), CoarseRows(self._rows[1])
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._positions
+
+    def vectors(self, image_id: str) -> tuple[Vectors, Vectors]:
+        """The vectors (D1,) and (D2,) of an image, where they lie. Raises `SearchError` for an id that lacks one."""
+        row = self._positions.get(image_id)
+        if row is None:
+            return self.relational.vector(image_id), self.attribute.vector(image_id)
+        return self._rows[0].row(row), self._rows[1].row(row)
 
     def by_id(
         self, image_id: str, k: int = 10, *, weight: float = 0.0, ceiling: float | None = None
@@ -77,6 +107,19 @@ class TwoAxisSearcher:
         `weight` is one for all or one for each. Where it is 0 and there is no ceiling, looks need not be compared:
         queries of that kind cost half where they stand together at either end.
         """
+        return self._hits(self.top_k(relational, attribute, k, weight=weight, ceiling=ceiling, exclude=exclude))
+
+    def top_k(
+        self,
+        relational: Vectors,
+        attribute: Vectors,
+        k: int,
+        *,
+        weight: float | Sequence[float] = 0.0,
+        ceiling: float | None = None,
+        exclude: Sequence[str | None] | None = None,
+    ) -> TwoAxisMatches:
+        """The same as `by_vectors` as arrays, without what the tables know of each image."""
         first = unit_queries(relational, self.relational.dimension)
         second = unit_queries(attribute, self.attribute.dimension)
         if len(first) != len(second):
@@ -86,39 +129,56 @@ class TwoAxisSearcher:
             raise SearchError(f"{weights.size} weights for {len(first)} queries; give one for all, or one for each.")
         if not np.isfinite(weights).all() or (ceiling is not None and math.isnan(ceiling)):
             raise SearchError(f"weight {weight} and ceiling {ceiling} must be numbers.")
-        axes = DotScorer(first, self._rows[0]), DotScorer(second, self._rows[1])
-        errors = rounding_error(first), rounding_error(second)
+        coarse = self._coarse
+        axes = DotScorer(first, self._rows[0], coarse[0]), DotScorer(second, self._rows[1], coarse[1])
         each = np.broadcast_to(weights, len(first))
-        scorer = _TwoAxisScorer(axes, errors, each, math.inf if ceiling is None else ceiling)
+        scorer = _TwoAxisScorer(axes, each, math.inf if ceiling is None else ceiling)
         excluded = excluded_rows(exclude, self._positions, len(first))
         matches = best(scorer, self._rows[0], k, order=self._order, excluded=excluded)
-        return self._hits(axes, matches)
+        return _on_both(axes, matches)
 
-    def _hits(self, axes: tuple[DotScorer, DotScorer], matches: Matches) -> list[list[TwoAxisHit]]:
-        queries, places = np.nonzero(matches.indices >= 0)
-        found = matches.indices[queries, places]
+    def top_k_by_relation(self, queries: Vectors, k: int, *, exclude: Sequence[str | None] | None = None) -> Matches:
+        """The best images of (Q, D1) relational queries alone, numbered as `ids`, with their cosine similarities."""
+        scorer = DotScorer(unit_queries(queries, self.relational.dimension), self._rows[0], self._coarse[0])
+        excluded = excluded_rows(exclude, self._positions, len(scorer))
+        return best(scorer, self._rows[0], k, order=self._order, excluded=excluded)
+
+    def _hits(self, matches: TwoAxisMatches) -> list[list[TwoAxisHit]]:
+        queries, places = np.nonzero(matches.rows >= 0)
+        found = matches.rows[queries, places]
         records = self.relational.records([self.relational.positions[self.ids[row]] for row in found])
-        hits: list[list[TwoAxisHit]] = [[] for _ in matches.indices]
-        columns = (matches.scores[queries, places], axes[0].exact(queries, found), axes[1].exact(queries, found))
+        hits: list[list[TwoAxisHit]] = [[] for _ in matches.rows]
+        columns = (matches.scores, matches.relational, matches.attribute)
         for record, query, score, alike, looks in zip(
-            records, queries.tolist(), *(column.tolist() for column in columns), strict=True
+            records, queries.tolist(), *(column[queries, places].tolist() for column in columns), strict=True
         ):
             rank = len(hits[query]) + 1
             hits[query].append(TwoAxisHit(record.image_id, score, alike, looks, record.source, rank, record.fields))
         return hits
 
 
+def _on_both(axes: tuple[DotScorer, DotScorer], matches: Matches) -> TwoAxisMatches:
+    """Matches with their similarities on either axis."""
+    queries, places = np.nonzero(matches.indices >= 0)
+    found = matches.indices[queries, places]
+    alike, looks = (np.full(matches.scores.shape, np.nan) for _ in axes)
+    alike[queries, places] = axes[0].exact(queries, found)
+    looks[queries, places] = axes[1].exact(queries, found)
+    return TwoAxisMatches(matches.indices, matches.scores, alike, looks)
+
+
 class _TwoAxisScorer:
     """Relational minus weight times attribute; -inf where the attribute similarity exceeds the ceiling."""
 
-    def __init__(
-        self, axes: tuple[DotScorer, DotScorer], errors: tuple[Vectors, Vectors], weights: Scores, ceiling: float
-    ) -> None:
-        self._axes, self._errors = axes, errors
+    def __init__(self, axes: tuple[DotScorer, DotScorer], weights: Scores, ceiling: float) -> None:
+        self._axes = axes
         self._weights, self._ceiling = weights, ceiling
 
     def __len__(self) -> int:
         return len(self._axes[0])
+
+    def spans(self, most: int, most_copied: int) -> Iterator[tuple[int, int]]:
+        return self._axes[0].spans(most, most_copied)
 
     def rough(self, queries: slice, start: int, stop: int) -> Vectors:
         relational = self._axes[0].rough(queries, start, stop)
@@ -130,7 +190,7 @@ class _TwoAxisScorer:
         if self._ceiling < math.inf:
             forbidden = attribute > self._ceiling
             # Rounding decides nothing: whoever is this close to the ceiling is scored exactly.
-            close = np.abs(attribute - np.float32(self._ceiling)) <= 1.01 * self._errors[1][looking][:, None] + 1e-7
+            close = np.abs(attribute - np.float32(self._ceiling)) <= 1.01 * self._axes[1].error(looking)[:, None] + 1e-7
             near, columns = np.nonzero(close)
             exact = self._axes[1].exact(near + looking.start, columns + start)
             forbidden[near, columns] = exact > self._ceiling
@@ -151,9 +211,8 @@ class _TwoAxisScorer:
         return scores
 
     def error(self, queries: slice) -> Vectors:
-        error: Vectors = (
-            self._errors[0][queries] + np.abs(self._weights[queries]).astype(np.float32) * (self._errors[1][queries])
-        )
+        weights = np.abs(self._weights[queries]).astype(np.float32)
+        error: Vectors = self._axes[0].error(queries) + weights * self._axes[1].error(queries)
         return error
 
     def _looking(self, queries: slice) -> slice:

@@ -13,8 +13,9 @@ from typing import Any
 
 from relsim.data.records import ImageRecord
 from relsim.encoders.base import Vectors
+from relsim.environment import processor
 from relsim.errors import SearchError
-from relsim.vectors.search import Searcher, unit_queries, vectors_of
+from relsim.vectors.search import Searcher, unit_queries
 from relsim.vectors.table import VectorTable
 from relsim.vectors.two_axis import TwoAxisSearcher
 
@@ -60,9 +61,9 @@ class Library:
     def __init__(self, relation: VectorTable, look: VectorTable | None = None, *, name: str | None = None) -> None:
         self.relation, self.look = relation, look
         self.name = name or relation.path.name
-        self._both = None if look is None else TwoAxisSearcher(relation, look)
-        self._one = Searcher(relation)
-        self.ids: tuple[str, ...] = tuple(relation.ids) if self._both is None else self._both.ids
+        self._searcher = Searcher(relation) if look is None else TwoAxisSearcher(relation, look)
+        both = self._searcher if isinstance(self._searcher, TwoAxisSearcher) else None
+        self.ids: tuple[str, ...] = tuple(relation.ids) if both is None else both.ids
         if not self.ids:
             raise SearchError(f"{relation.path} holds no images; embed some first")
 
@@ -72,11 +73,17 @@ class Library:
         looks = None if look is None else VectorTable.open(look)
         return cls(VectorTable.open(relation), looks, name=name)
 
+    def warm_up(self) -> None:
+        """Make ready for many questions at once, where this processor has a quicker way to answer them."""
+        cpu = processor()
+        if cpu.amx or cpu.avx512_bf16:
+            self._searcher.keep_coarse()
+
     def __len__(self) -> int:
         return len(self.ids)
 
     def __contains__(self, image_id: object) -> bool:
-        return image_id in self.records
+        return image_id in self._searcher
 
     @cached_property
     def records(self) -> dict[str, ImageRecord]:
@@ -87,13 +94,18 @@ class Library:
 
     def caption(self, image_id: str) -> str | None:
         """The caption of an image, where one is known."""
-        text = self.records[image_id].fields.get("caption")
-        return text if isinstance(text, str) and text.strip() else None
+        return self._captions.get(image_id)
+
+    @cached_property
+    def _captions(self) -> dict[str, str]:
+        given = ((image_id, record.fields.get("caption")) for image_id, record in self.records.items())
+        return {image_id: text for image_id, text in given if isinstance(text, str) and text.strip()}
 
     def vectors(self, image_id: str) -> tuple[Vectors, Vectors | None]:
         """Vectors (D,) of an image on either axis. Raises `SearchError` for an id that is not here."""
-        looks = None if self.look is None else vectors_of(self.look, [image_id])[0]
-        return vectors_of(self.relation, [image_id])[0], looks
+        if isinstance(self._searcher, Searcher):
+            return self._searcher.vector(image_id), None
+        return self._searcher.vectors(image_id)
 
     def search(self, questions: Sequence[Question]) -> list[list[Neighbour]]:
         """The nearest images of each question, best first, ties by id.
@@ -102,7 +114,7 @@ class Library:
         """
         kinds: dict[tuple[bool, int], list[int]] = {}
         for number, question in enumerate(questions):
-            two_axes = self._both is not None and question.look is not None
+            two_axes = isinstance(self._searcher, TwoAxisSearcher) and question.look is not None
             kinds.setdefault((two_axes, question.count), []).append(number)
         found: dict[int, list[Neighbour]] = {}
         for (two_axes, count), numbers in kinds.items():
@@ -124,29 +136,39 @@ class Library:
         return scores
 
     def _one_axis(self, asked: Sequence[Question], count: int) -> list[list[Neighbour]]:
-        queries = _stacked([question.relation for question in asked])
-        without = [question.without for question in asked]
+        queries = unit_queries(_stacked([question.relation for question in asked]), self.relation.dimension)
+        by_relation = self._searcher.top_k if isinstance(self._searcher, Searcher) else self._searcher.top_k_by_relation
+        found = by_relation(queries, count, exclude=[question.without for question in asked])
         return [
-            [Neighbour(hit.image_id, hit.rank, hit.score, None) for hit in hits]
-            for hits in self._one.by_vectors(queries, count, exclude=without)
+            [
+                Neighbour(self.ids[row], rank, score, None)
+                for rank, (row, score) in enumerate(zip(rows, scores, strict=True), 1)
+                if row >= 0
+            ]
+            for rows, scores in zip(found.indices.tolist(), found.scores.tolist(), strict=True)
         ]
 
     def _two_axes(self, asked: Sequence[Question], count: int) -> list[list[Neighbour]]:
-        assert self._both is not None  # noqa: S101 - `search` has seen to it
+        assert isinstance(self._searcher, TwoAxisSearcher)  # noqa: S101 - `search` has seen to it
         pair = (_stacked([question.relation for question in asked]), _stacked([_look(question) for question in asked]))
         weights, without = [question.weight for question in asked], [question.without for question in asked]
+        found = self._searcher.top_k(*pair, count, weight=weights, exclude=without)
+        columns = (found.rows.tolist(), found.relational.tolist(), found.attribute.tolist())
         return [
-            [Neighbour(hit.image_id, hit.rank, hit.relational, hit.attribute) for hit in hits]
-            for hits in self._both.by_vectors(*pair, count, weight=weights, exclude=without)
+            [
+                Neighbour(self.ids[row], rank, alike, looks)
+                for rank, (row, alike, looks) in enumerate(zip(*one, strict=True), 1)
+                if row >= 0
+            ]
+            for one in zip(*columns, strict=True)
         ]
 
     def about(self) -> Mapping[str, Any]:
         """What the page says of the collection."""
-        captions = sum(self.caption(image_id) is not None for image_id in self.ids)
         return {
             "name": self.name,
             "images": len(self),
-            "captions": captions,
+            "captions": len(self._captions),
             "axes": {
                 "relation": _axis(self.relation),
                 "look": None if self.look is None else _axis(self.look),

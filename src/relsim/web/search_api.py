@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
 from relsim.data.records import Status
@@ -67,7 +68,7 @@ UploadToken = Annotated[str | None, Query(max_length=64, description="A picture 
 Sentence = Annotated[str | None, Query(max_length=LONGEST_SENTENCE, description="An anonymous sentence.")]
 
 
-@router.get("/search")
+@router.get("/search", response_model=Matches)
 async def search(
     request: Request,
     image_id: ImageId = None,
@@ -78,19 +79,20 @@ async def search(
         Query(ge=0, le=1, description="0: same look; 0.5: same logic; 1: same logic, different look."),
     ] = 0.5,
     count: Annotated[int, Query(ge=1, le=MOST_RESULTS, description="How many images.")] = 60,
-) -> Matches:
+) -> Response:
     """The nearest images to an image of the collection, a received picture, or a sentence: exactly one of them."""
     state: State = request.app.state.relsim
     kind, name, question = await asked(state, image_id, upload, text, blend, count)
     found = await state.search(question)
-    two = question.look is not None
-    return Matches(
-        kind=kind,
-        query=name,
-        caption=state.library.caption(name) if kind == "image" else None,
-        blend=blend if two else None,
-        matches=[_match(state, hit) for hit in found],
-    )
+    answer = {
+        "kind": kind,
+        "query": name,
+        "caption": state.library.caption(name) if kind == "image" else None,
+        "blend": blend if question.look is not None else None,
+        "matches": [_match(state, hit) for hit in found],
+    }
+    # Written as it is: to make models of so many matches and to check them takes as long as to find them.
+    return Response(to_json(answer), media_type="application/json")
 
 
 @router.post(
@@ -178,14 +180,15 @@ def known(state: State, image_id: str) -> str:
     return image_id
 
 
-def _match(state: State, hit: Neighbour) -> Match:
-    percentile: Any = state.models.percentile
-    return Match(
-        id=hit.image_id,
-        rank=hit.rank,
-        relation=hit.relation,
-        look=hit.look,
-        relation_percentile=percentile("relation", hit.relation),
-        look_percentile=None if hit.look is None else percentile("look", hit.look),
-        caption=state.library.caption(hit.image_id),
-    )
+def _match(state: State, hit: Neighbour) -> dict[str, Any]:
+    """The fields of a `Match`."""
+    percentile = state.models.percentile
+    return {
+        "id": hit.image_id,
+        "rank": hit.rank,
+        "relation": hit.relation,
+        "look": hit.look,
+        "relation_percentile": percentile("relation", hit.relation),
+        "look_percentile": None if hit.look is None else percentile("look", hit.look),
+        "caption": state.library.caption(hit.image_id),
+    }
