@@ -3,8 +3,9 @@
     python docs/draw_pages.py --all FOLDER [--only NAME ...]
     python docs/draw_pages.py
 
-The first writes every view to a folder, for looking at; the second those of docs/web.md to docs/pictures, in few
-colours. It needs Chromium. The collection is drawn; lists, a run and a study are made of it, and a person has answered.
+The first writes every view to a folder, for looking at; the second writes those of docs/web.md to docs/pictures, in few
+colours: some alone, and all on a sheet for each width and scheme. It needs Chromium. The collection is drawn; lists, a
+run and a study are made of it, and a person has answered.
 """
 
 # ruff: noqa: INP001 - a script, not a package
@@ -41,10 +42,12 @@ from relsim.web.library import Library
 from relsim.web.sitting import Sitting
 
 PICTURES = Path(__file__).with_name("pictures")
-SCENES, COLOURS = 258, 96
+SCENES, COLOURS = 258, 256
 WIDTHS = {"wide": (1440, 900), "narrow": (360, 780)}
-SHOWN = ("search-wide-light", "search-narrow-dark", "space-wide-light", "map-wide-dark", "results-wide-light")
-SHOWN += ("data-wide-light", "data-narrow-light", "study-wide-dark")
+SHOWN = ("search-wide-light", "space-wide-light", "results-wide-light", "data-wide-light")
+SHEETS = {"wide": (2, 720), "narrow": (5, 300)}
+"""How many views stand side by side on a sheet, and how wide each is, in pixels."""
+MARGIN, MARGIN_COLOUR = 12, (128, 128, 128)
 
 
 def views(query: str) -> dict[str, tuple[str, str]]:
@@ -133,17 +136,37 @@ def taken(browser: Browser, address: str, query: str, only: set[str]) -> Iterato
             context.close()
 
 
+def sheet(images: list[Image.Image], columns: int, width: int) -> Image.Image:
+    """Pictures of one size side by side in rows."""
+    height = round(images[0].height * width / images[0].width)
+    rows = -(-len(images) // columns)
+    size = (columns * (width + MARGIN) + MARGIN, rows * (height + MARGIN) + MARGIN)
+    made = Image.new("RGB", size, MARGIN_COLOUR)
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        place = (MARGIN + column * (width + MARGIN), MARGIN + row * (height + MARGIN))
+        made.paste(image.resize((width, height), Image.Resampling.LANCZOS), place)
+    return made
+
+
+def keep(image: Image.Image, path: Path) -> None:
+    """Write a picture in few colours."""
+    few = image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # which keeps what is seldom
+    few.save(path, optimize=True)
+
+
 def main() -> None:
     """Make what is shown, serve it, take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", metavar="FOLDER", type=Path)
-    parser.add_argument("--only", metavar="NAME", nargs="+")
+    parser.add_argument("--only", metavar="NAME", nargs="+", help="with --all: views such as map-narrow-dark")
     given = parser.parse_args()
+    if given.only and not given.all:
+        parser.error("--only goes with --all")
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         sys.exit("there is no Chromium on this machine; install one")
     out = given.all or PICTURES
-    wanted = set(given.only or (() if given.all else SHOWN))
     out.mkdir(parents=True, exist_ok=True)
     collection = drawn_collection(scenes=SCENES, triplets=4)
     library = Library.open(collection.relation, collection.look)
@@ -151,11 +174,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         with served(collection, offered(Path(folder), library, collection)) as address:
-            for name, data in taken(browser, address, query, wanted):
-                image = Image.open(io.BytesIO(data)).convert("RGB")
-                colours = image if given.all else image.quantize(COLOURS, dither=Image.Dither.NONE)
-                colours.save(out / f"page-{name}.png", optimize=True)
+            images = {
+                name: Image.open(io.BytesIO(data)).convert("RGB")
+                for name, data in taken(browser, address, query, set(given.only or ()))
+            }
         browser.close()
+    if given.all:
+        for name, image in images.items():
+            image.save(out / f"page-{name}.png")
+        return
+    for name in SHOWN:
+        keep(images[name], out / f"page-{name}.png")
+    for width, (columns, across) in SHEETS.items():
+        for scheme in ("light", "dark"):
+            chosen = [image for name, image in images.items() if name.endswith(f"-{width}-{scheme}")]
+            keep(sheet(chosen, columns, across), out / f"pages-{width}-{scheme}.png")
 
 
 if __name__ == "__main__":

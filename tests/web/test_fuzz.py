@@ -26,7 +26,9 @@ LIMITS = settings(
 )
 UNFIT = {
     "positive_data_acceptance",  # an id that fits its description need not be one that is there
-    "negative_data_rejection",  # what the document does not name, such as one more parameter, is passed over
+    # What the document does not name, such as one more parameter, is passed over; and `passed=a`, which is no array to
+    # schemathesis, is a list of one.
+    "negative_data_rejection",
     "ignored_auth",  # the document names no token, because most servers have none
     "object_level_authorization",
 }
