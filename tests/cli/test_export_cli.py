@@ -104,8 +104,8 @@ def test_captioner_is_exported_as_it_is(verb, golden, refused, tmp_path):
     assert verb("export", golden / "captioner", "-o", tmp_path / "out").exit_code == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= names
-    message = refused("export", golden / "captioner", "-o", tmp_path / "whole", "--layout", "whole")
-    assert "published layout only" in message
+    message = refused("export", golden / "captioner", "-o", tmp_path / "onnx", "--layout", "onnx")
+    assert "its layouts are published and whole" in message
 
 
 def test_push_uploads_every_file(hub, variables, golden, tmp_path):

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relsim.captions.captioner import Captioner
 from relsim.captions.group_files import findings_of
 from relsim.captions.rows_file import RowsFile, check_source
-from relsim.captions.stream import Outcome, Plan, caption_windows
+from relsim.captions.stream import CaptionWriter, Outcome, Plan, caption_windows
 from relsim.data.identity import printable
 from relsim.data.manifest import ManifestRow
 from relsim.data.records import Failure, ImageRecord, Status
@@ -80,7 +79,7 @@ class CaptionResult:
 
 def caption_to_file(
     records: Sequence[ImageRecord],
-    captioner: Captioner,
+    captioner: CaptionWriter,
     plan: Plan,
     path: str | Path,
     *,
@@ -125,7 +124,7 @@ def rows_of(path: Path) -> Path:
     return path.with_suffix(".jsonl") if path.suffix == ".json" else path
 
 
-def made_by(captioner: Captioner, plan: Plan) -> Fingerprint:
+def made_by(captioner: CaptionWriter, plan: Plan) -> Fingerprint:
     """What the rows of a plan depend on: weights, prompt, recipe, precision and all that decides the tokens."""
     facts = captioner.fingerprint.to_dict() | captioner.decoding(plan.sampling)
     return Fingerprint.of({**facts, "runs": plan.runs, "until_anonymous": plan.until_anonymous})

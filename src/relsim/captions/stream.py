@@ -8,16 +8,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
+
+from PIL import Image
 
 from relsim.captions.anonymity import Verdict, check
-from relsim.captions.captioner import DEFAULT_BATCH, Caption, Captioner
+from relsim.captions.captioner import DEFAULT_BATCH, Caption
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
 from relsim.environment import usable_cores
 from relsim.errors import ImageError
+from relsim.fingerprint import Fact, Fingerprint
 from relsim.models.generation import Sampling, derived_seed
-from relsim.models.pixels import Patches
 
 logger = logging.getLogger(__name__)
 
@@ -75,11 +77,28 @@ class Captioned:
 
 
 Outcome: TypeAlias = Captioned | Failure
-_Read: TypeAlias = tuple[ImageRecord, Patches]
+_Read: TypeAlias = tuple[ImageRecord, Any]
+
+
+class CaptionWriter(Protocol):
+    """What writes captions of prepared pictures: a `Captioner`, or one behind an endpoint."""
+
+    fingerprint: Fingerprint
+
+    def decoding(self, sampling: Sampling) -> dict[str, Fact]:
+        """What the choice of tokens depends on, as facts of a fingerprint."""
+
+    def prepare(self, image: Image.Image) -> Any:
+        """An RGB picture in the form that it is captioned in. Thread-safe. Raises `ImageError`."""
+
+    def caption_prepared(
+        self, prepared: Sequence[Any], sampling: Sampling, seeds: Sequence[Sequence[int]], *, batch_size: int
+    ) -> list[list[Caption]]:
+        """For each prepared picture, in order, one caption for each of its seeds. `RuntimeError` where one fails."""
 
 
 def caption_records(
-    records: Iterable[ImageRecord], captioner: Captioner, plan: Plan, *, workers: int | None = None
+    records: Iterable[ImageRecord], captioner: CaptionWriter, plan: Plan, *, workers: int | None = None
 ) -> Iterator[Outcome]:
     """For each record, in order, its captions by run, or one failure. Nothing about one picture ends the stream.
 
@@ -91,7 +110,7 @@ def caption_records(
 
 
 def caption_windows(
-    records: Iterable[ImageRecord], captioner: Captioner, plan: Plan, *, workers: int | None = None
+    records: Iterable[ImageRecord], captioner: CaptionWriter, plan: Plan, *, workers: int | None = None
 ) -> Generator[list[Outcome], None, None]:
     """As `caption_records`, a window of pictures at a time."""
     todo = iter(records)
@@ -111,7 +130,7 @@ def caption_windows(
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(captioner: Captioner, record: ImageRecord) -> _Read | Failure:
+def _prepare(captioner: CaptionWriter, record: ImageRecord) -> _Read | Failure:
     loaded = load_image(record)
     if not isinstance(loaded, LoadedImage):
         return loaded
@@ -121,7 +140,7 @@ def _prepare(captioner: Captioner, record: ImageRecord) -> _Read | Failure:
         return Failure(record, Status(error.status), error.reason)
 
 
-def _caption(captioner: Captioner, plan: Plan, window: Sequence[_Read]) -> list[list[Outcome]]:
+def _caption(captioner: CaptionWriter, plan: Plan, window: Sequence[_Read]) -> list[list[Outcome]]:
     """Outcomes of each picture; where the captioner fails on the window, each of them is tried alone."""
     try:
         return _drawn(captioner, plan, window)
@@ -133,7 +152,7 @@ def _caption(captioner: Captioner, plan: Plan, window: Sequence[_Read]) -> list[
         return [outcomes for item in window for outcomes in _caption(captioner, plan, [item])]
 
 
-def _drawn(captioner: Captioner, plan: Plan, window: Sequence[_Read]) -> list[list[Outcome]]:
+def _drawn(captioner: CaptionWriter, plan: Plan, window: Sequence[_Read]) -> list[list[Outcome]]:
     """All runs of all pictures; then, as often as the plan says, those that are not anonymous yet once more."""
     best: dict[tuple[int, int], Captioned] = {}
     missing = [(place, run) for place in range(len(window)) for run in range(plan.runs)]
@@ -147,7 +166,7 @@ def _drawn(captioner: Captioner, plan: Plan, window: Sequence[_Read]) -> list[li
 
 
 def _draw_once(
-    captioner: Captioner, plan: Plan, window: Sequence[_Read], missing: Sequence[tuple[int, int]], draw: int
+    captioner: CaptionWriter, plan: Plan, window: Sequence[_Read], missing: Sequence[tuple[int, int]], draw: int
 ) -> dict[tuple[int, int], Captioned]:
     """One more draw of those captions, by picture and run."""
     runs: dict[int, list[int]] = {}

@@ -54,8 +54,11 @@ def prices_of(price_in: float | None, price_out: float | None) -> Prices | None:
     return Prices(price_in, price_out) if price_in is not None and price_out is not None else None
 
 
-def settings_of(given: Sequence[str], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of the request: the verb's own, and what is given as NAME=VALUE; null takes one away."""
+def settings_of(given: Sequence[str], own: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, Any]:
+    """Fields of the request: the verb's own, and what is given as NAME=VALUE; null takes one away.
+
+    With `keep_null` it stays as None, to take away what is set later.
+    """
     from relsim.errors import RelsimError
 
     settings: dict[str, Any] = dict(own)
@@ -67,7 +70,7 @@ def settings_of(given: Sequence[str], own: Mapping[str, Any]) -> dict[str, Any]:
             settings[name] = json.loads(value)
         except ValueError:
             settings[name] = value
-    return {name: value for name, value in settings.items() if value is not None}
+    return {name: value for name, value in settings.items() if keep_null or value is not None}
 
 
 @contextmanager

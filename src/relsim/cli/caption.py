@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relsim.cli import options
+from relsim.cli import asking, options
 from relsim.cli.output import emit, image_progress, note, note_failed_rows, print_json
 from relsim.errors import RelsimError
 from relsim.models.embedded import DEFAULT_CAPTIONER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from relsim.captions.caption_file import CaptionResult
-    from relsim.captions.captioner import Captioner
-    from relsim.captions.stream import Outcome, Plan
+    from relsim.captions.stream import CaptionWriter, Outcome, Plan
     from relsim.data.manifest import ManifestRow
     from relsim.data.records import ImageRecord
 
@@ -74,6 +75,41 @@ def caption(
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
     image_folder: options.ImageFolder = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Ask an OpenAI-compatible address, such as vLLM's, in place of a model here; it usually ends in /v1. "
+            "Recipe and question are those of --checkpoint, else the published ones.",
+            rich_help_panel=asking.PANEL,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The model, by the endpoint's name for it.", rich_help_panel=asking.PANEL),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A further field of the request, as JSON or text, such as top_k=50; null leaves it out.",
+            rich_help_panel=asking.PANEL,
+        ),
+    ] = None,
+    key_variable: asking.KeyVariable = "OPENAI_API_KEY",
+    concurrency: asking.Concurrency = 4,
+    per_minute: asking.PerMinute = None,
+    timeout: asking.Timeout = 120.0,
+    tries: asking.Tries = 6,
+    replies: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where answers are kept. Default: not beyond the end of the command.",
+            rich_help_panel=asking.PANEL,
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Write an anonymous caption for each image.
@@ -85,6 +121,7 @@ def caption(
     """
     from relsim.captions.captioner import Captioner
     from relsim.captions.stream import Plan
+    from relsim.cli.caption_endpoint import endpoint_captioner
     from relsim.data.dataset import ImageDataset
     from relsim.models.generation import Sampling
 
@@ -96,14 +133,30 @@ def caption(
     records = ImageDataset.open(sources, image_folder=image_folder).records
     if out is not None:
         _check_target(out, sources, runs)
-    captioner = Captioner.load(**_options(checkpoint, base_model, device, dtype, recipe))
-    started = time.monotonic()
-    with image_progress(len(records), quiet=as_json or out is None, doing="captioning") as advance:
-        result = (
-            _to_file(records, captioner, plan, out, advance)
-            if out is not None
-            else _to_terminal(records, captioner, plan, quiet=as_json)
-        )
+    with ExitStack() as stack:
+        if endpoint is None:
+            if model is not None or setting:
+                raise RelsimError("--model and --set are for an endpoint; name it with --endpoint URL")
+            captioner: CaptionWriter = Captioner.load(**_options(checkpoint, base_model, device, dtype, recipe))
+        else:
+            _check_endpoint(model, {"--base-model": base_model, "--device": device, "--dtype": dtype})
+            captioner = endpoint_captioner(
+                endpoint,
+                str(model),
+                settings=asking.settings_of(setting or [], {}, keep_null=True),
+                limits={"concurrency": concurrency, "per_minute": per_minute, "timeout": timeout, "tries": tries},
+                key_variable=key_variable,
+                replies=replies or Path(stack.enter_context(TemporaryDirectory(prefix="relsim-replies-"))),
+                checkpoint=checkpoint,
+                recipe=recipe,
+            )
+        started = time.monotonic()
+        with image_progress(len(records), quiet=as_json or out is None, doing="captioning") as advance:
+            result = (
+                _to_file(records, captioner, plan, out, advance)
+                if out is not None
+                else _to_terminal(records, captioner, plan, quiet=as_json)
+            )
     seconds = time.monotonic() - started
     if as_json:
         print_json(_document(result, captioner, plan, seconds))
@@ -121,6 +174,14 @@ def _options(
     return options.with_environment(options.model_options(named, base_model, device, dtype, recipe))
 
 
+def _check_endpoint(model: str | None, local: Mapping[str, str | None]) -> None:
+    if model is None:
+        raise RelsimError("an endpoint needs the name of its model: --model NAME")
+    for name, value in local.items():
+        if value is not None:
+            raise RelsimError(f"{name} is for a model that runs here; leave it away beside --endpoint")
+
+
 def _check_target(out: Path, sources: Sequence[str], runs: int) -> None:
     """Refuse what would be refused at the end, before anything is loaded."""
     from relsim.captions.caption_file import check_published, rows_of
@@ -135,7 +196,7 @@ def _check_target(out: Path, sources: Sequence[str], runs: int) -> None:
 
 
 def _to_file(
-    records: Sequence[ImageRecord], captioner: Captioner, plan: Plan, out: Path, advance: Callable[[Outcome], None]
+    records: Sequence[ImageRecord], captioner: CaptionWriter, plan: Plan, out: Path, advance: Callable[[Outcome], None]
 ) -> CaptionResult:
     from relsim.captions.caption_file import caption_to_file
     from relsim.data.records import Failure
@@ -150,7 +211,7 @@ def _to_file(
         raise KeyboardInterrupt("what was written is kept, run it again to go on") from None
 
 
-def _to_terminal(records: Sequence[ImageRecord], captioner: Captioner, plan: Plan, *, quiet: bool) -> CaptionResult:
+def _to_terminal(records: Sequence[ImageRecord], captioner: CaptionWriter, plan: Plan, *, quiet: bool) -> CaptionResult:
     from relsim.captions.caption_file import CaptionResult, row_of
     from relsim.captions.stream import caption_records
 
@@ -170,7 +231,7 @@ def _print(row: ManifestRow) -> None:
         emit(f"{row.extra['source']}\t{printable(row.caption)}")
 
 
-def _document(result: CaptionResult, captioner: Captioner, plan: Plan, seconds: float) -> dict[str, Any]:
+def _document(result: CaptionResult, captioner: CaptionWriter, plan: Plan, seconds: float) -> dict[str, Any]:
     leaks = result.leaks
     return {
         "schema": "relsim.captions/2",

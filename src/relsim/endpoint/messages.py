@@ -1,8 +1,8 @@
 """What is asked: messages of text and pictures, and the key under which the answer is kept.
 
-Pictures go as JPEG data URLs, decoded as every image is (see `relsim.data.images`) and scaled down where their longer
-side is beyond a cap. The key does not depend on the JPEG: it is made of the bytes of the image files and the cap, so
-that nothing need be decoded to find a kept answer.
+Pictures go as data URLs of JPEG, or of PNG where it matters, decoded as every image is (see `relsim.data.images`) and
+scaled down where their longer side is beyond a cap. The key does not depend on the JPEG: it is made of the bytes of the
+image files and the cap, so that nothing need be decoded to find a kept answer.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ _JPEG = {"quality": 92, "subsampling": 0}
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file's bytes, to be sent with its longer side at most `max_side` pixels."""
+    """An image file's bytes, to be sent with its longer side at most `max_side` pixels; as PNG if `lossless`."""
 
     data: bytes
     max_side: int = MAX_SIDE
+    lossless: bool = False
 
     @cached_property
     def digest(self) -> str:
@@ -48,8 +49,17 @@ class Picture:
     def data_url(self) -> str:
         """The picture as it is sent: `data:image/jpeg;base64,…`. Raises `ImageError` for what cannot be decoded."""
         file = io.BytesIO()
-        self.image().save(file, format="JPEG", **_JPEG)
-        return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+        if self.lossless:
+            self.image().save(file, format="PNG")
+        else:
+            self.image().save(file, format="JPEG", **_JPEG)
+        kind = "png" if self.lossless else "jpeg"
+        return f"data:image/{kind};base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+    def described(self) -> dict[str, Any]:
+        """The picture as a request's record has it."""
+        described: dict[str, Any] = {"sha256": self.digest, "max_side": self.max_side}
+        return described | {"lossless": True} if self.lossless else described
 
 
 Part: TypeAlias = str | Picture
@@ -89,10 +99,7 @@ def describe(asked: Question | Sequence[Message], model: str, settings: Mapping[
         "messages": [
             {
                 "role": message.role,
-                "parts": [
-                    part if isinstance(part, str) else {"sha256": part.digest, "max_side": part.max_side}
-                    for part in message.parts
-                ],
+                "parts": [part if isinstance(part, str) else part.described() for part in message.parts],
             }
             for message in question.messages
         ],

@@ -1,7 +1,7 @@
 """Handing a checkpoint on: in another layout, with its model card.
 
 published                adapter and projection, which the published package, peft and relsim load on their base model
-whole                    base model and adapter merged, a network of its own; no language head, which no vector needs
+whole                    base model and adapter merged, a network of its own; with its language head where it answers
 sentence-transformers    the whole network and the text encoder as one model that sentence-transformers loads by itself
 onnx, openvino           the whole network of a fixed square for those runtimes, pictures in and vectors out
 """
@@ -62,7 +62,7 @@ def export_checkpoint(
         raise CheckpointError("a recipe of one's own is for the layouts onnx and openvino")
     folder = resolve_folder(checkpoint, also=(PUBLISHED_PROJECTION, CARD))
     if not any((folder / name).exists() for name in (PROJECTION, PUBLISHED_PROJECTION)):
-        return _export_adapter(folder, out, layout)
+        return _export_adapter(folder, out, layout, base_model, dtype)
     found = read_checkpoint(folder)
     if layout == "sentence-transformers":
         return _export_sentence_transformer(folder, found, out, base_model, dtype)
@@ -124,16 +124,23 @@ def _merged(folder: Path, found: Checkpoint, base_model: str | Path | None, dtyp
         yield export_checkpoint(folder, target, layout="whole", base_model=base_model, dtype=dtype or "float32")
 
 
-def _export_adapter(folder: Path, out: Path, layout: Layout | None) -> Path:
+def _export_adapter(
+    folder: Path, out: Path, layout: Layout | None, base_model: str | Path | None, dtype: str | None
+) -> Path:
     """A captioner's or a filter's adapter, which has no projection."""
     if not (folder / ADAPTER_CONFIG).exists():
         raise CheckpointError(f"{folder} holds neither a projection ({PROJECTION}) nor an adapter ({ADAPTER_CONFIG})")
-    if layout not in (None, "published"):
+    if layout not in (None, "published", "whole"):
         raise CheckpointError(
-            f"{folder} is an adapter without a projection; it is exported in the published layout only"
+            f"{folder} is an adapter without a projection, which has no vectors; its layouts are published and whole"
         )
-    config, adapter = read_adapter(folder)
     texts = {CARD: (folder / CARD).read_text(encoding="utf-8")} if (folder / CARD).exists() else {}
+    if layout == "whole":
+        from relsim.training.export_answering import write_whole_answering
+
+        write_whole_answering(folder, out, base_model=base_model, dtype=dtype, texts=texts)
+        return out
+    config, adapter = read_adapter(folder)
     about = read_metadata(folder) or {"format_version": FORMAT_VERSION}
     write_adapter(out, config, adapter, folder, about=about, texts=texts)
     return out
