@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relsim.encoders.base import Vectors
+from relsim.environment import usable_cores
 from relsim.errors import MissingExtraError, TableError
 from relsim.vectors.blocks import Indices, Rows
 
@@ -30,7 +32,9 @@ OnRows = Callable[[int], None]
 """Told how many rows are done."""
 
 _STEP = 16_384
-_SCAN = 65_536  # rows whose words and counts stay in the level-2 cache
+_SCAN = 16_384  # rows whose words and counts stay in the level-2 cache
+_SHARE = 200_000  # rows that are worth a thread
+_WORDS_IN_A_BYTE = 3  # 192 differing bits at most, which a byte can count
 _ALIGNMENT = 64
 
 
@@ -151,25 +155,70 @@ class BinaryKind:
 
 
 class _Binary:
-    def __init__(self, mean: Vectors, codes: NDArray[np.uint64]) -> None:
+    def __init__(self, mean: Vectors, codes: NDArray[np.uint64], threads: int | None = None) -> None:
         self._mean = mean
         self._codes = codes
+        self._threads = threads or usable_cores()
 
     def candidates(self, queries: Vectors, count: int, stop: int) -> Indices:
-        nearest = [_Nearest(min(count, stop)) for _ in queries]
         signs = _signs(queries, self._mean)
-        for start in range(0, stop, _SCAN):
-            codes = self._codes[:, start : min(start + _SCAN, stop)]
-            for code, best in zip(signs, nearest, strict=True):
-                differing = np.zeros(codes.shape[1], np.uint16)
-                for word, bits in zip(codes, code, strict=True):
-                    differing += np.bitwise_count(word ^ bits)
-                best.add(differing, start)
-        found = np.full((len(queries), min(count, stop)), -1, np.int64)
-        for number, best in enumerate(nearest):
+        wanted = min(count, stop)
+        # The count is bound by arithmetic more than by memory, so each core takes a share of the rows.
+        shares = max(1, min(self._threads, stop // _SHARE))
+        ends = [stop * share // shares for share in range(shares + 1)]
+        if shares == 1:
+            parts = [self._nearest(signs, wanted, 0, stop)]
+        else:
+            with ThreadPoolExecutor(shares, thread_name_prefix="codes") as pool:
+                parts = list(pool.map(lambda start, end: self._nearest(signs, wanted, start, end), ends[:-1], ends[1:]))
+        found = np.full((len(queries), wanted), -1, np.int64)
+        for number, of_shares in enumerate(zip(*parts, strict=True)):
+            best = _Nearest(wanted)
+            for share in of_shares:
+                best.join(share)
             rows = best.rows()
             found[number, : len(rows)] = rows
         return found
+
+    def _nearest(self, signs: NDArray[np.uint64], count: int, start: int, stop: int) -> list[_Nearest]:
+        """For each code the nearest of the rows from `start` to `stop`."""
+        nearest = [_Nearest(count) for _ in signs]
+        counter = _Counter(min(_SCAN, stop - start))
+        for first in range(start, stop, _SCAN):
+            codes = self._codes[:, first : min(first + _SCAN, stop)]
+            for code, best in zip(signs, nearest, strict=True):
+                best.add(counter(code, codes), first)
+        return nearest
+
+
+class _Counter:
+    """Counts differing bits in buffers of its own: fresh ones for each block would be pages that the system clears."""
+
+    def __init__(self, rows: int) -> None:
+        self._differing = np.empty(rows, np.uint64)
+        self._counted, self._summed = np.empty(rows, np.uint8), np.empty(rows, np.uint8)
+        self._total = np.empty(rows, np.uint16)
+
+    def __call__(self, code: NDArray[np.uint64], codes: NDArray[np.uint64]) -> NDArray[np.uint16]:
+        """Of one code (words,) and those of n rows (words, n), shape (n,); valid until the next call."""
+        rows = codes.shape[1]
+        total, summed = self._total[:rows], self._summed[:rows]
+        for start in range(0, len(codes), _WORDS_IN_A_BYTE):
+            self._count(code[start], codes[start], summed)
+            counted = self._counted[:rows]
+            for number in range(start + 1, min(start + _WORDS_IN_A_BYTE, len(codes))):
+                self._count(code[number], codes[number], counted)
+                np.add(summed, counted, out=summed)
+            if start == 0:
+                total[:] = summed
+            else:
+                np.add(total, summed, out=total)
+        return total
+
+    def _count(self, word: np.uint64, words: NDArray[np.uint64], out: NDArray[np.uint8]) -> None:
+        differing = self._differing[: len(words)]
+        np.bitwise_xor(words, word, out=differing)
+        np.bitwise_count(differing, out=out)
 
 
 class _Nearest:
@@ -187,6 +236,11 @@ class _Nearest:
         self._held += len(chosen)
         if self._held > 4 * self._count:
             self._shrink()
+
+    def join(self, other: _Nearest) -> None:
+        """Take in what was found among later rows."""
+        self._kept += other._kept
+        self._held += other._held
 
     def rows(self) -> Indices:
         self._shrink()

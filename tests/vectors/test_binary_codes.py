@@ -1,0 +1,48 @@
+"""The codes of a binary index against bits counted one by one, in one thread and in several."""
+
+import numpy as np
+import pytest
+
+from relsim.vectors import index_kinds
+from relsim.vectors.index_kinds import _Binary, _signs
+
+ROWS = 5_000
+
+
+@pytest.fixture(autouse=True)
+def _small_steps(monkeypatch):
+    """Blocks and shares of a few rows, so that there are many of both."""
+    monkeypatch.setattr(index_kinds, "_SCAN", 300)
+    monkeypatch.setattr(index_kinds, "_SHARE", 1_000)
+
+
+def brute_force(vectors, queries, count):
+    """Rows of fewest differing bits, the first ones of equals."""
+    differing = ((queries > 0)[:, None] != (vectors > 0)[None]).sum(axis=2)
+    return np.argsort(differing, axis=1, kind="stable")[:, :count]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("numbers", [64, 65, 192, 193, 500])
+@pytest.mark.parametrize("stop", [ROWS, 4_321, 7])
+def test_candidates_are_the_rows_of_fewest_differing_bits(unit, threads, numbers, stop):
+    """Up to 500 bits may differ, which no byte can count."""
+    vectors = unit(ROWS, numbers)
+    queries = np.concatenate([unit(3, numbers, seed=2), -vectors[:2], vectors[-2:]])
+    mean = np.zeros(numbers, np.float32)
+    binary = _Binary(mean, np.ascontiguousarray(_signs(vectors, mean).T), threads)
+    found = binary.candidates(queries, 40, stop)
+    assert found.shape == (7, min(40, stop))
+    expected = brute_force(vectors[:stop], queries, 40)
+    assert [set(row) for row in found.tolist()] == [set(row) for row in expected.tolist()]
+
+
+def test_of_equal_codes_the_first_rows_are_named(unit):
+    """However many threads look: the answer is a matter of the table, not of the machine."""
+    vectors = np.repeat(unit(5, 64), 1_000, axis=0)
+    mean = np.zeros(64, np.float32)
+    codes = np.ascontiguousarray(_signs(vectors, mean).T)
+    for threads in (1, 4):
+        found = _Binary(mean, codes, threads).candidates(vectors[[0, 4_999]], 12, len(vectors))
+        assert sorted(found[0]) == list(range(12))
+        assert sorted(found[1]) == list(range(4_000, 4_012))
