@@ -39,8 +39,10 @@ export class Grid {
     cancelAnimationFrame(this.frame);
   }
 
-  /** Draw again what is in sight. */
+  /** Draw again what is in sight; the keyboard stays where it was. */
   refresh() {
+    const [focused] = [...this.shown].find(([, item]) => item.contains(document.activeElement)) ?? [];
+    this.awaited ??= focused;
     for (const item of this.shown.values()) item.remove();
     this.shown.clear();
     this.paint();
@@ -83,6 +85,15 @@ export class Grid {
       this.place(item, index);
     }
     this.choose(Math.min(this.current, Math.max(0, this.total - 1)));
+    this.focusAwaited();
+  }
+
+  /** Give the keyboard the item that it went to before the item was known, unless it has gone elsewhere. */
+  focusAwaited() {
+    const link = this.shown.get(this.awaited)?.querySelector("a, button");
+    const free = document.activeElement === document.body || this.element.contains(document.activeElement);
+    if (link && free) link.focus({ preventScroll: true });
+    if (link || !free) this.awaited = undefined;
   }
 
   /** In the order of the items, whichever came into sight first. */
@@ -114,8 +125,8 @@ export class Grid {
     const index = Math.min(this.total - 1, Math.max(0, this.current + steps[event.key]));
     const at = this.element.getBoundingClientRect().top + scrollY + Math.floor(index / this.columns) * this.row;
     if (at < scrollY || at + this.row > scrollY + innerHeight) scrollTo({ top: at - innerHeight / 3 });
-    this.paint();
+    this.awaited = index;
     this.choose(index);
-    this.shown.get(index)?.querySelector("a, button")?.focus();
+    this.paint();
   }
 }
