@@ -36,11 +36,13 @@ UNFIT = {
 
 @pytest.fixture(scope="module")
 def offering(start_server, retrieval_run, make_study, tmp_path_factory):
-    """A server that shows everything: a list, a run, a study."""
+    """A server that shows everything: a list, a run, a study, a folder of jobs."""
     folder = tmp_path_factory.mktemp("offered")
     rows = [ManifestRow("a", None, "A ring of {Objects}"), ManifestRow("b", None, "A ring of red carrots")]
     write_manifest(folder / "words.jsonl", rows)
-    flags = ("--data", str(folder / "words.jsonl"), "--results", str(retrieval_run))
+    (folder / "jobs").mkdir()
+    write_manifest(folder / "jobs" / "nothing.jsonl", [])
+    flags = ("--data", str(folder / "words.jsonl"), "--results", str(retrieval_run), "--jobs", str(folder / "jobs"))
     with start_server(*flags, "--study", str(make_study(folder))) as running:
         yield running
 

@@ -114,10 +114,24 @@ async def resume(request: Request, name: JobName) -> JobForm:
     return await _answered(_jobs(request).resume(name))
 
 
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"const": "jobs"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"type": "array", "items": {"$ref": "#/components/schemas/JobForm"}},
+        },
+    },
+}
+
+
 @router.get(
     "/events",
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/event-stream": {"itemSchema": _EVENT}}}},
 )
 async def events(request: Request) -> StreamingResponse:
     """All jobs as a server-sent event `jobs`, at once and whenever something has changed; it ends with the server."""
