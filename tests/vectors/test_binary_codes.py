@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from relsim.vectors import index_kinds
-from relsim.vectors.index_kinds import _Binary, _signs
+from relsim.vectors import binary_codes
+from relsim.vectors.binary_codes import BinaryCodes, signs_of
 
 ROWS = 5_000
 
@@ -12,8 +12,8 @@ ROWS = 5_000
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch):
     """Blocks and shares of a few rows, so that there are many of both."""
-    monkeypatch.setattr(index_kinds, "_SCAN", 300)
-    monkeypatch.setattr(index_kinds, "_SHARE", 1_000)
+    monkeypatch.setattr(binary_codes, "_SCAN", 300)
+    monkeypatch.setattr(binary_codes, "_SHARE", 1_000)
 
 
 def brute_force(vectors, queries, count):
@@ -30,7 +30,7 @@ def test_candidates_are_the_rows_of_fewest_differing_bits(unit, threads, numbers
     vectors = unit(ROWS, numbers)
     queries = np.concatenate([unit(3, numbers, seed=2), -vectors[:2], vectors[-2:]])
     mean = np.zeros(numbers, np.float32)
-    binary = _Binary(mean, np.ascontiguousarray(_signs(vectors, mean).T), threads)
+    binary = BinaryCodes(mean, np.ascontiguousarray(signs_of(vectors, mean).T), threads)
     found = binary.candidates(queries, 40, stop)
     assert found.shape == (7, min(40, stop))
     expected = brute_force(vectors[:stop], queries, 40)
@@ -41,8 +41,27 @@ def test_of_equal_codes_the_first_rows_are_named(unit):
     """However many threads look: the answer is a matter of the table, not of the machine."""
     vectors = np.repeat(unit(5, 64), 1_000, axis=0)
     mean = np.zeros(64, np.float32)
-    codes = np.ascontiguousarray(_signs(vectors, mean).T)
+    codes = np.ascontiguousarray(signs_of(vectors, mean).T)
     for threads in (1, 4):
-        found = _Binary(mean, codes, threads).candidates(vectors[[0, 4_999]], 12, len(vectors))
+        found = BinaryCodes(mean, codes, threads).candidates(vectors[[0, 4_999]], 12, len(vectors))
         assert sorted(found[0]) == list(range(12))
         assert sorted(found[1]) == list(range(4_000, 4_012))
+
+
+def test_half_of_the_words_tells_which_rows_to_count_out(unit, monkeypatch):
+    """In clusters, as collections have them, most rows are out after half of their words, and none of the nearest."""
+    centres = unit(50, 384, seed=3)
+    vectors = np.repeat(centres, 400, axis=0) + 0.5 * unit(20_000, 384, seed=4)
+    vectors = vectors[np.random.default_rng(5).permutation(len(vectors))]
+    mean = np.zeros(384, np.float32)
+    codes = np.ascontiguousarray(signs_of(vectors, mean).T)
+    queries = centres[:20] + 0.5 * unit(20, 384, seed=6)
+    counted = []
+    count = binary_codes._Counter.__call__
+    monkeypatch.setattr(
+        binary_codes._Counter, "__call__", lambda self, *rows: counted.append(rows[1].shape[1]) or count(self, *rows)
+    )
+    found = BinaryCodes(mean, codes, 1).candidates(queries, 100, len(vectors))
+    assert sum(counted) < 1.5 * len(queries) * len(vectors)  # two halves of all would be 2
+    expected = brute_force(vectors, queries, 100)
+    assert [set(row) for row in found.tolist()] == [set(row) for row in expected.tolist()]

@@ -14,7 +14,8 @@ import pytest
 from relsim.errors import MissingExtraError, TableError
 from relsim.fingerprint import Fingerprint
 from relsim.vectors import Searcher, VectorIndex, VectorTable, build_index, find_index
-from relsim.vectors.index_build import current_index
+from relsim.vectors.index_build import WANTED_RECALL, current_index
+from relsim.vectors.index_kinds import KINDS
 
 ROWS, NUMBERS = 1_200, 100
 IDS = [f"{row:05}" for row in range(ROWS)]
@@ -104,6 +105,26 @@ class TestFinding:
         assert recall.value == pytest.approx(shares.mean(), abs=1e-6)
         assert recall.lowest == pytest.approx(shares.min(), abs=1e-6)
         assert recall.lowest < 1
+
+    def test_what_finds_too_little_looks_at_more_unless_told_how_much(self, new_table, unit, kind, monkeypatch):
+        """Four clusters of a thousand, whose rows are hard to tell apart, and a search that begins with very little."""
+        rows = 4_000
+        vectors = np.repeat(unit(4, NUMBERS), rows // 4, axis=0) + 0.4 * unit(rows, NUMBERS, seed=1)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        table = new_table([f"{row}" for row in range(rows)], vectors, pieces=2)
+        poor = {"binary": {"shortlist": 60}, "hnsw": {"connectivity": 4, "expansion_add": 8, "expansion_search": 12}}
+        maker = KINDS[kind]
+        monkeypatch.setattr(type(maker), "defaults", {**maker.defaults, **poor[kind]})
+        first = poor[kind][maker.searching]
+        fixed = build_index(table, kind, **{maker.searching: first}).facts
+        assert fixed.parameters[maker.searching] == first
+        assert fixed.recall.value < WANTED_RECALL
+        built = build_index(table, kind)
+        assert built.facts.parameters[maker.searching] in (2 * first, 4 * first, 8 * first)
+        assert built.facts.recall.value > fixed.recall.value
+        document = json.loads((table.path / "index" / f"{kind}.json").read_text())
+        assert document["parameters"] == built.facts.parameters
+        assert VectorIndex.open(table, kind).facts.recall == built.facts.recall
 
     def test_a_query_does_not_find_itself(self, table, kind):
         built = build_index(table, kind)

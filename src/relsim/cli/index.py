@@ -34,7 +34,7 @@ def index(
         typer.Option(
             metavar="N",
             min=1,
-            help="Rows compared exactly for ten matches. Default: 48 or 400.",
+            help="Rows compared exactly for ten matches. Default: 48; binary: 400, or more for the recall.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -50,7 +50,10 @@ def index(
     expansion_search: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="hnsw: rows looked at in a search. Default: 192.", rich_help_panel=_PANEL
+            metavar="N",
+            min=1,
+            help="hnsw: rows looked at in a search. Default: 192, or more for the recall.",
+            rich_help_panel=_PANEL,
         ),
     ] = None,
     as_json: options.AsJson = False,

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from relsim.encoders.base import Vectors
 from relsim.errors import TableError
 from relsim.files import TEMPORARY_PREFIX
-from relsim.vectors.blocks import Rows
+from relsim.vectors.blocks import Indices, Rows
 from relsim.vectors.index_file import FOLDER, IndexFacts, Recall
 from relsim.vectors.index_kinds import KINDS, OnRows
 from relsim.vectors.index_search import VectorIndex, indexed_best
 from relsim.vectors.publish import FolderLock, publish_hashed, system_errors
+from relsim.vectors.shortlist import Scores
 from relsim.vectors.topk import DotScorer, best, id_order
 from relsim.vectors.view import TableView
 
 K = 10
 QUERIES = 256
+WANTED_RECALL = 0.99
+"""What a search by an index should find of the ten nearest; a setting that was not given is raised towards it."""
+
+_DOUBLINGS = 3
 
 
 def build_index(
@@ -34,8 +41,9 @@ def build_index(
 ) -> VectorIndex:
     """Build an index of the table as it was opened, in place of one of the kind, and measure its recall@10.
 
-    `settings` are those of the kind (`KINDS[kind].defaults`). Rows are read in blocks where they lie. Searches go on
-    meanwhile, with the index that was there. Raises `TableError` or `MissingExtraError`.
+    `settings` are those of the kind (`KINDS[kind].defaults`). The one that a search goes by, unless it is given, is
+    doubled up to three times while the recall is below `WANTED_RECALL`. Rows are read in blocks where they lie.
+    Searches go on meanwhile, with the index that was there. Raises `TableError` or `MissingExtraError`.
     """
     if kind not in KINDS:
         raise TableError(f"{kind!r} is no kind of index; known are {', '.join(KINDS)}")
@@ -76,14 +84,14 @@ def build_index(
             seconds=seconds,
             made_by=made_by,
         )
-        structure = maker.open(folder / file, len(rows), table.dimension, parameters)
-        recall = _measure(VectorIndex(facts, structure, len(rows)), table, rows, queries, seed)
-        measured = replace(facts, recall=recall)
-        measured.save(folder)
+        sample = _Sample.draw(table, rows, queries, seed)
+        doublings = 0 if maker.searching in settings else _DOUBLINGS
+        index = _measured(facts, folder / file, rows, sample, doublings)
+        index.facts.save(folder)
         _clean(folder)
     finally:
         lock.release()
-    return VectorIndex(measured, structure, len(rows))
+    return index
 
 
 def current_index(table: TableView, kind: str) -> VectorIndex | None:
@@ -95,15 +103,45 @@ def current_index(table: TableView, kind: str) -> VectorIndex | None:
     return found if found.covered == len(table) == found.facts.rows else None
 
 
-def _measure(index: VectorIndex, table: TableView, rows: Rows, queries: int, seed: int) -> Recall:
-    """Recall@10 of a sample of rows against the exact search; see `Recall`."""
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:queries])
-    vectors = rows.take(chosen)
-    k = min(K, len(rows) - 1)
-    exact = best(DotScorer(vectors, rows), rows, k, order=id_order(table.ids), excluded=chosen).scores
-    found = indexed_best(index, vectors, rows, k, ids=table.ids, excluded=chosen).scores
-    shares = (found >= exact[:, -1:]).sum(axis=1) / k
-    return Recall(k, len(chosen), seed, round(float(shares.mean()), 6), round(float(shares.min()), 6))
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Rows that are asked for, and the score of the k-th nearest other of each, by the exact search."""
+
+    chosen: Indices  # (Q,)
+    vectors: Vectors  # (Q, D)
+    kth: Scores  # (Q, 1)
+    k: int
+    seed: int
+    ids: Sequence[str]  # of all rows
+
+    @classmethod
+    def draw(cls, table: TableView, rows: Rows, queries: int, seed: int) -> _Sample:
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:queries])
+        vectors = rows.take(chosen)
+        k = min(K, len(rows) - 1)
+        exact = best(DotScorer(vectors, rows), rows, k, order=id_order(table.ids), excluded=chosen).scores
+        return cls(chosen, vectors, exact[:, -1:], k, seed, table.ids)
+
+    def recall(self, index: VectorIndex, rows: Rows) -> Recall:
+        """See `Recall`."""
+        found = indexed_best(index, self.vectors, rows, self.k, ids=self.ids, excluded=self.chosen).scores
+        shares = (found >= self.kth).sum(axis=1) / self.k
+        return Recall(
+            self.k, len(self.chosen), self.seed, round(float(shares.mean()), 6), round(float(shares.min()), 6)
+        )
+
+
+def _measured(facts: IndexFacts, path: Path, rows: Rows, sample: _Sample, doublings: int) -> VectorIndex:
+    """The index in the file with its recall, the setting of its search doubled so often at most."""
+    maker = KINDS[facts.kind]
+    while True:
+        structure = maker.open(path, len(rows), facts.dimension, facts.parameters)
+        facts = replace(facts, recall=sample.recall(VectorIndex(facts, structure, len(rows)), rows))
+        wider = {**facts.parameters, maker.searching: 2 * facts.parameters[maker.searching]}
+        # A shortlist of many of all rows would be no shortlist: see `VectorIndex.path`.
+        if doublings == 0 or facts.recall.value >= WANTED_RECALL or 4 * wider["shortlist"] > len(rows):
+            return VectorIndex(facts, structure, len(rows))
+        facts, doublings = replace(facts, parameters=wider), doublings - 1
 
 
 def _clean(folder: Path) -> None:

@@ -15,26 +15,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relsim.encoders.base import Vectors
-from relsim.environment import usable_cores
 from relsim.errors import MissingExtraError, TableError
+from relsim.vectors.binary_codes import BinaryCodes, signs_of, words_of
 from relsim.vectors.blocks import Indices, Rows
 
 OnRows = Callable[[int], None]
 """Told how many rows are done."""
 
 _STEP = 16_384
-_SCAN = 16_384  # rows whose words and counts stay in the level-2 cache
-_SHARE = 200_000  # rows that are worth a thread
-_WORDS_IN_A_BYTE = 3  # 192 differing bits at most, which a byte can count
 _ALIGNMENT = 64
 
 
@@ -46,10 +41,14 @@ class Structure(Protocol):
 
 
 class Kind(Protocol):
-    """How an index is written and opened. `defaults` are its settings; `shortlist` is for the ten best."""
+    """How an index is written and opened. `defaults` are its settings; `shortlist` is for the ten best.
+
+    `searching` is the setting of the search that finds more the larger it is.
+    """
 
     suffix: str
     defaults: Mapping[str, int]
+    searching: str
 
     def write(self, path: Path, rows: Rows, settings: Mapping[str, int], on_rows: OnRows) -> None:
         """Write the index of these rows; they are read in blocks."""
@@ -66,6 +65,7 @@ class HnswKind:
 
     suffix = ".usearch"
     defaults: Mapping[str, int] = {"connectivity": 16, "expansion_add": 128, "expansion_search": 192, "shortlist": 48}
+    searching = "expansion_search"
 
     def write(self, path: Path, rows: Rows, settings: Mapping[str, int], on_rows: OnRows) -> None:
         """Add the rows block by block, then save."""
@@ -119,6 +119,7 @@ class BinaryKind:
 
     suffix = ".bits"
     defaults: Mapping[str, int] = {"shortlist": 400}
+    searching = "shortlist"
 
     def write(self, path: Path, rows: Rows, settings: Mapping[str, int], on_rows: OnRows) -> None:  # noqa: ARG002 - the shortlist is a matter of the search
         """Read the rows twice: for their mean, and for their signs."""
@@ -133,7 +134,7 @@ class BinaryKind:
             for start in range(0, len(rows), _STEP):
                 stop = min(start + _STEP, len(rows))
                 # Written and not mapped: on a full disk a mapping would end the process.
-                for number, word in enumerate(_signs(rows.between(start, stop), mean).T):
+                for number, word in enumerate(signs_of(rows.between(start, stop), mean).T):
                     file.seek(len(head) + 8 * (number * len(rows) + start))
                     file.write(word.tobytes())
                 on_rows(stop)
@@ -144,8 +145,8 @@ class BinaryKind:
         with _foreign(f"the index {path} cannot be used", "Build it again with relsim index."):
             mean = np.fromfile(path, "<f4", dimension)
             offset = 4 * dimension + (-4 * dimension) % _ALIGNMENT
-            codes = np.memmap(path, "<u8", "r", offset, (_words(dimension), rows))
-        return _Binary(mean, codes)
+            codes = np.memmap(path, "<u8", "r", offset, (words_of(dimension), rows))
+        return BinaryCodes(mean, codes)
 
     def made_by(self) -> str:
         """Numpy and its version, of which 2 is the first that counts bits."""
@@ -154,122 +155,8 @@ class BinaryKind:
         return f"numpy {np.__version__}"
 
 
-class _Binary:
-    def __init__(self, mean: Vectors, codes: NDArray[np.uint64], threads: int | None = None) -> None:
-        self._mean = mean
-        self._codes = codes
-        self._threads = threads or usable_cores()
-
-    def candidates(self, queries: Vectors, count: int, stop: int) -> Indices:
-        signs = _signs(queries, self._mean)
-        wanted = min(count, stop)
-        # The count is bound by arithmetic more than by memory, so each core takes a share of the rows.
-        shares = max(1, min(self._threads, stop // _SHARE))
-        ends = [stop * share // shares for share in range(shares + 1)]
-        if shares == 1:
-            parts = [self._nearest(signs, wanted, 0, stop)]
-        else:
-            with ThreadPoolExecutor(shares, thread_name_prefix="codes") as pool:
-                parts = list(pool.map(lambda start, end: self._nearest(signs, wanted, start, end), ends[:-1], ends[1:]))
-        found = np.full((len(queries), wanted), -1, np.int64)
-        for number, of_shares in enumerate(zip(*parts, strict=True)):
-            best = _Nearest(wanted)
-            for share in of_shares:
-                best.join(share)
-            rows = best.rows()
-            found[number, : len(rows)] = rows
-        return found
-
-    def _nearest(self, signs: NDArray[np.uint64], count: int, start: int, stop: int) -> list[_Nearest]:
-        """For each code the nearest of the rows from `start` to `stop`."""
-        nearest = [_Nearest(count) for _ in signs]
-        counter = _Counter(min(_SCAN, stop - start))
-        for first in range(start, stop, _SCAN):
-            codes = self._codes[:, first : min(first + _SCAN, stop)]
-            for code, best in zip(signs, nearest, strict=True):
-                best.add(counter(code, codes), first)
-        return nearest
-
-
-class _Counter:
-    """Counts differing bits in buffers of its own: fresh ones for each block would be pages that the system clears."""
-
-    def __init__(self, rows: int) -> None:
-        self._differing = np.empty(rows, np.uint64)
-        self._counted, self._summed = np.empty(rows, np.uint8), np.empty(rows, np.uint8)
-        self._total = np.empty(rows, np.uint16)
-
-    def __call__(self, code: NDArray[np.uint64], codes: NDArray[np.uint64]) -> NDArray[np.uint16]:
-        """Of one code (words,) and those of n rows (words, n), shape (n,); valid until the next call."""
-        rows = codes.shape[1]
-        total, summed = self._total[:rows], self._summed[:rows]
-        for start in range(0, len(codes), _WORDS_IN_A_BYTE):
-            self._count(code[start], codes[start], summed)
-            counted = self._counted[:rows]
-            for number in range(start + 1, min(start + _WORDS_IN_A_BYTE, len(codes))):
-                self._count(code[number], codes[number], counted)
-                np.add(summed, counted, out=summed)
-            if start == 0:
-                total[:] = summed
-            else:
-                np.add(total, summed, out=total)
-        return total
-
-    def _count(self, word: np.uint64, words: NDArray[np.uint64], out: NDArray[np.uint8]) -> None:
-        differing = self._differing[: len(words)]
-        np.bitwise_xor(words, word, out=differing)
-        np.bitwise_count(differing, out=out)
-
-
-class _Nearest:
-    """The `count` rows of fewest differing bits so far, and at times a few more."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._limit = np.iinfo(np.uint16).max
-        self._kept: list[tuple[Indices, NDArray[np.uint16]]] = []
-        self._held = 0
-
-    def add(self, differing: NDArray[np.uint16], first: int) -> None:
-        chosen = np.flatnonzero(differing <= self._limit)
-        self._kept.append((chosen + first, differing[chosen]))
-        self._held += len(chosen)
-        if self._held > 4 * self._count:
-            self._shrink()
-
-    def join(self, other: _Nearest) -> None:
-        """Take in what was found among later rows."""
-        self._kept += other._kept
-        self._held += other._held
-
-    def rows(self) -> Indices:
-        self._shrink()
-        return self._kept[0][0]
-
-    def _shrink(self) -> None:
-        rows, bits = (np.concatenate(arrays) for arrays in zip(*self._kept, strict=True))
-        if len(rows) > self._count:
-            # Stable, so that of rows with as many differing bits the first ones stay, wherever blocks end.
-            order = np.argsort(bits, kind="stable")[: self._count]
-            rows, bits = rows[order], bits[order]
-            self._limit = max(0, int(bits[-1]) - 1)  # a later row with as many bits would not come in
-        self._kept, self._held = [(rows, bits)], len(rows)
-
-
 KINDS: Mapping[str, Kind] = {"hnsw": HnswKind(), "binary": BinaryKind()}
 """Kinds by name; where a table has both, the first is searched."""
-
-
-def _words(dimension: int) -> int:
-    return -(-dimension // 64)
-
-
-def _signs(vectors: Vectors, mean: Vectors) -> NDArray[np.uint64]:
-    """Codes of shape (N, words) of vectors of shape (N, D)."""
-    packed = np.packbits(vectors > mean, axis=1, bitorder="little")
-    padded = np.zeros((len(vectors), 8 * _words(vectors.shape[1])), np.uint8)
-    padded[:, : packed.shape[1]] = packed
-    return padded.view("<u8")
 
 
 def _usearch() -> Any:
