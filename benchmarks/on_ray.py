@@ -98,7 +98,7 @@ def killed(words: Sequence[str], table: Path, count: int) -> dict[str, Any]:
     """A run whose worker and whose first process are killed, then the run that ends it."""
     with start(words) as process:
         wait_for_rows(process, table, count // 3)
-        holders = [pid for pid, name in marked().items() if "_Embedder" in name]
+        holders = [pid for pid, name in marked().items() if "_ModelHolder" in name]
         os.kill(holders[0], signal.SIGKILL)
         wait_for_rows(process, table, 2 * count // 3)
         process.send_signal(signal.SIGKILL)

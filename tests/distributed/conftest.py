@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -61,14 +62,61 @@ def environment(tmp_path_factory, mark):
 
 
 @pytest.fixture(scope="session")
-def start(environment):
-    """Starts `relsim embed …` with JSON as its result."""
+def start_verb(environment):
+    """Starts `relsim …` with JSON as its result."""
 
     def popen(*arguments):
-        command = [sys.executable, "-m", "relsim", "embed", *map(str, arguments), "--part-rows", "16", "--json"]
+        command = [sys.executable, "-m", "relsim", *map(str, arguments), "--json"]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True)
 
     return popen
+
+
+@pytest.fixture(scope="session")
+def run_verb(start_verb):
+    """Runs `relsim …`, which must exit with 3 as some rows fail, and gives its document."""
+
+    def run(*arguments):
+        with start_verb(*arguments) as process:
+            out, err = process.communicate(timeout=500)
+        assert process.returncode == 3, err
+        return json.loads(out)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def start(start_verb):
+    """Starts `relsim embed …` in small parts."""
+
+    def popen(*arguments):
+        return start_verb("embed", *arguments, "--part-rows", "16")
+
+    return popen
+
+
+@pytest.fixture(scope="session")
+def cluster(environment, tmp_path_factory):
+    """The address of a Ray on the loopback with room for two workers, and all that is asked of it."""
+    pytest.importorskip("ray", reason='the extra "ray" is not installed')
+    port = _free_port()
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--port", port]
+    command += ["--node-ip-address", "127.0.0.1", "--num-cpus", "3"]
+    command += ["--include-dashboard", "false", "--disable-usage-stats", "--object-store-memory", str(2**28)]
+    log = tmp_path_factory.mktemp("cluster") / "ray.log"
+    with log.open("wb") as told, subprocess.Popen(command, stdout=told, stderr=told, env=environment) as head:
+        try:
+            wait_until(lambda: head.poll() is not None or b"Ray runtime started" in log.read_bytes())
+            assert head.poll() is None, log.read_text()
+            yield ("--engine", "ray", "--ray-address", f"127.0.0.1:{port}")
+        finally:
+            head.terminate()  # with --block it ends what it has started
+            head.wait(timeout=60)
+
+
+def _free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return str(taken.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
@@ -143,3 +191,18 @@ def contents():
         return rows, [(f.record.image_id, f.record.source, f.status.value, f.reason) for f in table.failures()]
 
     return read
+
+
+@pytest.fixture
+def verb_error():
+    """What `relsim …`, which must refuse, says of it."""
+    from typer.testing import CliRunner
+
+    from relsim.cli.main import app
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, [*map(str, arguments)])
+        assert result.exit_code, result.output
+        return str(result.exception) + result.output
+
+    return run

@@ -60,3 +60,14 @@ def test_a_killed_driver_leaves_its_parts_and_no_process(
     assert second.pictures() == 200 - kept
     assert contents(table) == whole
     wait_until(lambda: not marked(), seconds=180)
+
+
+def test_a_cluster_is_asked_by_its_address_and_goes_on_afterwards(
+    embed, cluster, images, contents, log, tmp_path, whole
+):
+    seen = log("cluster.log")
+    result = embed(images, *seen.encoder, "--out", tmp_path / "t", *cluster, "--workers", 2)
+    assert (result["embedded"], seen.pictures()) == (200, 200)
+    assert contents(tmp_path / "t") == whole
+    assert embed(images, *seen.encoder, "--out", tmp_path / "t", *cluster)["skipped"] == 200
+    assert seen.pictures() == 200

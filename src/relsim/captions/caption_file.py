@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,9 @@ from relsim.fingerprint import Fingerprint
 KIND = "captions"
 OWN = ("source", "run", "seed", "draws", "status", "reason", "anonymous", "findings")
 """What a row says beside the published fields, and beside the image's own others."""
+
+WindowEngine = Callable[[Sequence[ImageRecord]], Generator[list[Outcome], None, None]]
+"""What captions records, in order, a window at a time. Where and by how many is its own matter."""
 
 _REMEDY = "Write to another file, or remove this one; to go on, give the settings that it was begun with."
 
@@ -92,17 +95,34 @@ def caption_to_file(
     `on_outcome` is called with each new outcome once it is on the disk. Raises `SourceError` if the file was begun
     with other settings, is no file of captions, is being written, or cannot be.
     """
+
+    def here(missing: Sequence[ImageRecord]) -> Generator[list[Outcome], None, None]:
+        return caption_windows(missing, captioner, plan, workers=workers)
+
+    return caption_to_file_by(records, here, made_by(captioner, plan), plan.runs, path, on_outcome=on_outcome)
+
+
+def caption_to_file_by(
+    records: Sequence[ImageRecord],
+    engine: WindowEngine,
+    facts: Fingerprint,
+    runs: int,
+    path: str | Path,
+    *,
+    on_outcome: Callable[[Outcome], None] | None = None,
+) -> CaptionResult:
+    """Like `caption_to_file`, by an engine whose captions, `runs` for each record, depend on `facts` (`made_by`)."""
     path = Path(path)
     published = path.suffix == ".json"
     if published:
-        check_published(path, plan.runs)
-    with RowsFile(rows_of(path), KIND, made_by(captioner, plan), remedy=_REMEDY) as file:
+        check_published(path, runs)
+    with RowsFile(rows_of(path), KIND, facts, remedy=_REMEDY) as file:
         found: dict[str, dict[int | None, ManifestRow]] = {}
         for row in file.rows:
             found.setdefault(row.image_hash, {})[row.extra["run"]] = row
-        missing = [record for record in records if not _is_there(record, found, plan.runs, file.path)]
+        missing = [record for record in records if not _is_there(record, found, runs, file.path)]
         there = [row for record in records for row in found.get(record.image_id, {}).values()]
-        with closing(caption_windows(missing, captioner, plan, workers=workers)) as windows:
+        with closing(engine(missing)) as windows:
             for window in windows:
                 # A power cut may have left some runs of an image.
                 rows = [row_of(outcome) for outcome in window]

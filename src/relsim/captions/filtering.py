@@ -11,9 +11,10 @@ from typing import Any, TypeAlias
 from relsim.captions.interesting import DEFAULT_BATCH, InterestingFilter
 from relsim.captions.rows_file import RowsFile, check_source, head_of
 from relsim.data.identity import printable
+from relsim.data.images import load_image
 from relsim.data.manifest import ManifestRow, write_manifest
 from relsim.data.records import Failure, ImageRecord, Status
-from relsim.encoders.stream import encode_records
+from relsim.encoders.stream import Load, encode_records
 from relsim.errors import SourceError
 from relsim.fingerprint import Fingerprint
 
@@ -34,6 +35,9 @@ class Scored:
 
 
 Outcome: TypeAlias = Scored | Failure
+
+OutcomeEngine = Callable[[Sequence[ImageRecord]], Iterator[Outcome]]
+"""What judges records, in order. Where and by how many is its own matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +70,19 @@ def filter_records(
     threshold: float | None = None,
     batch_size: int = DEFAULT_BATCH,
     workers: int | None = None,
+    load: Load = load_image,
 ) -> Iterator[Outcome]:
     """One outcome per record, in order. Nothing about one picture ends the stream.
 
-    Without `threshold` that of the filter counts. `workers` threads read pictures (default: one per core, at most 16).
+    Without `threshold` that of the filter counts. `workers` threads read pictures by `load` (default: one per core, at
+    most 16).
     """
     limit = interesting.threshold if threshold is None else threshold
     listed = list(records)
     places = {id(record): place for place, record in enumerate(listed)}
     early: dict[int, Outcome] = {}  # a window's outcomes come by size
     due = 0
-    stream = encode_records(listed, interesting, workers=workers, budget=interesting.budget(batch_size))
+    stream = encode_records(listed, interesting, workers=workers, budget=interesting.budget(batch_size), load=load)
     for found in stream:
         outcome: Outcome = found if isinstance(found, Failure) else _scored(found.record, found.vector[0].item(), limit)
         early[places[id(found.record)]] = outcome
@@ -102,20 +108,37 @@ def filter_to_file(
     `<name>.all.jsonl`, which a later call goes on from. `on_outcome` is called with each new outcome. Raises
     `SourceError` if the file was begun with other settings, is being written, or cannot be.
     """
-    path = Path(path)
     limit = interesting.threshold if threshold is None else threshold
+
+    def here(missing: Sequence[ImageRecord]) -> Iterator[Outcome]:
+        return filter_records(missing, interesting, threshold=limit, batch_size=batch_size, workers=workers)
+
+    facts = interesting.fingerprint
+    return filter_to_file_by(records, here, facts, limit, path, kept_only=kept_only, on_outcome=on_outcome)
+
+
+def filter_to_file_by(
+    records: Sequence[ImageRecord],
+    engine: OutcomeEngine,
+    fingerprint: Fingerprint,
+    threshold: float,
+    path: str | Path,
+    *,
+    kept_only: bool = False,
+    on_outcome: Callable[[Outcome], None] | None = None,
+) -> FilterResult:
+    """Like `filter_to_file`, by an engine whose filter has this fingerprint, and which keeps from `threshold` on."""
+    path = Path(path)
     if kept_only and head_of(path).exists():
         raise SourceError(f"{printable(str(path))} holds the rows of all images; write the kept ones to another file")
-    made_by = Fingerprint.of({**interesting.fingerprint.to_dict(), "threshold": limit})
+    made_by = Fingerprint.of({**fingerprint.to_dict(), "threshold": threshold})
     remedy = "Write to another file, or remove this one. A threshold alone needs no new run: `score` has what it takes."
     with RowsFile(all_rows_of(path) if kept_only else path, KIND, made_by, remedy=remedy) as file:
         found = {row.image_hash: row for row in file.rows}
         missing = [record for record in records if not _is_there(record, found, file.path)]
         added: list[ManifestRow] = []
         try:
-            for outcome in filter_records(
-                missing, interesting, threshold=limit, batch_size=batch_size, workers=workers
-            ):
+            for outcome in engine(missing):
                 added.append(row_of(outcome))
                 if len(added) == ROWS_AT_ONCE:
                     file.append(added)

@@ -16,6 +16,7 @@ from relsim.captions.anonymity import Verdict, check
 from relsim.captions.captioner import DEFAULT_BATCH, Caption
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
+from relsim.encoders.stream import Load
 from relsim.environment import usable_cores
 from relsim.errors import ImageError
 from relsim.fingerprint import Fact, Fingerprint
@@ -110,14 +111,19 @@ def caption_records(
 
 
 def caption_windows(
-    records: Iterable[ImageRecord], captioner: CaptionWriter, plan: Plan, *, workers: int | None = None
+    records: Iterable[ImageRecord],
+    captioner: CaptionWriter,
+    plan: Plan,
+    *,
+    workers: int | None = None,
+    load: Load = load_image,
 ) -> Generator[list[Outcome], None, None]:
-    """As `caption_records`, a window of pictures at a time."""
+    """As `caption_records`, a window of pictures at a time, which `load` reads."""
     todo = iter(records)
     pool = ThreadPoolExecutor(workers or min(16, usable_cores()), thread_name_prefix="decode")
 
     def read_on() -> list[Future[_Read | Failure]]:
-        return [pool.submit(_prepare, captioner, record) for record in islice(todo, plan.window)]
+        return [pool.submit(_prepare, captioner, record, load) for record in islice(todo, plan.window)]
 
     try:
         pending = read_on()
@@ -130,8 +136,8 @@ def caption_windows(
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(captioner: CaptionWriter, record: ImageRecord) -> _Read | Failure:
-    loaded = load_image(record)
+def _prepare(captioner: CaptionWriter, record: ImageRecord, load: Load) -> _Read | Failure:
+    loaded = load(record)
     if not isinstance(loaded, LoadedImage):
         return loaded
     try:

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from relsim.cli import asking, options
+from relsim.cli import asking, options, ray_engines
 from relsim.cli.output import emit, image_progress, note, note_failed_rows, print_json
 from relsim.errors import RelsimError
 from relsim.models.embedded import DEFAULT_CAPTIONER
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from relsim.captions.stream import CaptionWriter, Outcome, Plan
     from relsim.data.manifest import ManifestRow
     from relsim.data.records import ImageRecord
+    from relsim.fingerprint import Fingerprint
 
 EXIT_SOME_FAILED = 3
 _VARIABLE = "RELSIM_CAPTIONER"
@@ -110,6 +111,9 @@ def caption(
             rich_help_panel=asking.PANEL,
         ),
     ] = None,
+    engine: ray_engines.Engine = "local",
+    ray_address: ray_engines.Address = None,
+    ray_workers: ray_engines.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Write an anonymous caption for each image.
@@ -130,6 +134,10 @@ def caption(
         plan = Plan(sampling, runs, until_anonymous, batch_size)
     except ValueError as error:
         raise RelsimError(str(error)) from error
+    where = ray_engines.Where(engine, ray_address, ray_workers)
+    where.require_file(out, "captions.jsonl")
+    if where.on_ray and endpoint is not None:
+        raise RelsimError("an endpoint is asked from one process, --concurrency at a time; leave --engine ray away")
     records = ImageDataset.open(sources, image_folder=image_folder).records
     if out is not None:
         _check_target(out, sources, runs)
@@ -137,7 +145,12 @@ def caption(
         if endpoint is None:
             if model is not None or setting:
                 raise RelsimError("--model and --set are for an endpoint; name it with --endpoint URL")
-            captioner: CaptionWriter = Captioner.load(**_options(checkpoint, base_model, device, dtype, recipe))
+            given = _options(checkpoint, base_model, device, dtype, recipe)
+            captioner: CaptionWriter | ray_engines.Captioning = (
+                stack.enter_context(ray_engines.captioning(given, plan, where))
+                if where.on_ray
+                else Captioner.load(**given)
+            )
         else:
             _check_endpoint(model, {"--base-model": base_model, "--device": device, "--dtype": dtype})
             captioner = endpoint_captioner(
@@ -155,11 +168,11 @@ def caption(
             result = (
                 _to_file(records, captioner, plan, out, advance)
                 if out is not None
-                else _to_terminal(records, captioner, plan, quiet=as_json)
+                else _to_terminal(records, cast("CaptionWriter", captioner), plan, quiet=as_json)  # Ray has a file
             )
     seconds = time.monotonic() - started
     if as_json:
-        print_json(_document(result, captioner, plan, seconds))
+        print_json(_document(result, captioner.fingerprint, plan, seconds))
     else:
         _report(result, out, seconds)
     if result.failures:
@@ -196,7 +209,11 @@ def _check_target(out: Path, sources: Sequence[str], runs: int) -> None:
 
 
 def _to_file(
-    records: Sequence[ImageRecord], captioner: CaptionWriter, plan: Plan, out: Path, advance: Callable[[Outcome], None]
+    records: Sequence[ImageRecord],
+    captioner: CaptionWriter | ray_engines.Captioning,
+    plan: Plan,
+    out: Path,
+    advance: Callable[[Outcome], None],
 ) -> CaptionResult:
     from relsim.captions.caption_file import caption_to_file
     from relsim.data.records import Failure
@@ -206,6 +223,8 @@ def _to_file(
             advance(outcome)
 
     try:
+        if isinstance(captioner, ray_engines.Captioning):
+            return captioner.to_file(records, out, on_outcome=count)
         return caption_to_file(records, captioner, plan, out, on_outcome=count)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("what was written is kept, run it again to go on") from None
@@ -231,7 +250,7 @@ def _print(row: ManifestRow) -> None:
         emit(f"{row.extra['source']}\t{printable(row.caption)}")
 
 
-def _document(result: CaptionResult, captioner: CaptionWriter, plan: Plan, seconds: float) -> dict[str, Any]:
+def _document(result: CaptionResult, fingerprint: Fingerprint, plan: Plan, seconds: float) -> dict[str, Any]:
     leaks = result.leaks
     return {
         "schema": "relsim.captions/2",
@@ -244,7 +263,7 @@ def _document(result: CaptionResult, captioner: CaptionWriter, plan: Plan, secon
         "leak_rate": None if leaks is None else leaks.to_json(),
         "seconds": round(seconds, 3),
         "captions_per_second": round(result.written / seconds, 3) if seconds else None,
-        "fingerprint": captioner.fingerprint.to_dict(),
+        "fingerprint": fingerprint.to_dict(),
     }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from relsim.cli import options
+from relsim.cli import options, ray_engines
 from relsim.cli.download_progress import download_progress
 from relsim.cli.output import emit, note, print_json
 
@@ -146,6 +146,9 @@ def download(
         Path | None,
         typer.Option(metavar="FILE", help="Certificates of a private authority, in PEM.", rich_help_panel=POLICY_PANEL),
     ] = None,
+    engine: ray_engines.Engine = "local",
+    ray_address: ray_engines.Address = None,
+    ray_workers: ray_engines.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Download the images of a list; run again to go on.
@@ -157,6 +160,7 @@ def download(
     from relsim.data.download import download as run
     from relsim.data.download.options import MIB, USER_AGENT
 
+    where = ray_engines.Where(engine, ray_address, ray_workers)
     given = DownloadOptions(
         layout=layout,
         reencode=reencode,
@@ -184,8 +188,8 @@ def download(
     )
     rows = _rows(source, copy)
     name = source if not Path(source).exists() else Path(source).name
-    with download_progress() as watcher:
-        summary = run(rows, out, given, name=name, watcher=watcher)
+    with ray_engines.downloading(where) as fetch, download_progress() as watcher:
+        summary = run(rows, out, given, name=name, watcher=watcher, fetch=fetch)
     if as_json:
         print_json(summary.to_dict())
     else:

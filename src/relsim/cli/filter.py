@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from relsim.cli import options
+from relsim.cli import options, ray_engines
 from relsim.cli.output import emit, image_progress, note, note_failed_rows, print_json
 from relsim.errors import RelsimError
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from relsim.captions.interesting import InterestingFilter
     from relsim.data.manifest import ManifestRow
     from relsim.data.records import ImageRecord
+    from relsim.fingerprint import Fingerprint
 
 EXIT_SOME_FAILED = 3
 _VARIABLE = "RELSIM_FILTER"
@@ -61,6 +63,9 @@ def filter_(
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
     image_folder: options.ImageFolder = None,
+    engine: ray_engines.Engine = "local",
+    ray_address: ray_engines.Address = None,
+    ray_workers: ray_engines.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Keep the interesting images.
@@ -71,21 +76,28 @@ def filter_(
     from relsim.captions.interesting import InterestingFilter
     from relsim.data.dataset import ImageDataset
 
+    where = ray_engines.Where(engine, ray_address, ray_workers)
+    where.require_file(out, "kept.jsonl")
     given = _options(checkpoint, base_model, device, dtype, recipe)
     records = ImageDataset.open(sources, image_folder=image_folder, ids="stem").records
     if out is not None:
         options.check_target(out, sources, example="kept.jsonl")
-    interesting = InterestingFilter.load(**given)
-    limit = interesting.threshold if threshold is None else threshold
-    judge = {"threshold": limit, "batch_size": batch_size}
-    with image_progress(len(records), quiet=as_json or out is None, doing="filtering") as advance:
-        result = (
-            _to_file(records, interesting, out, advance, kept_only=kept_only, **judge)
-            if out is not None
-            else _to_terminal(records, interesting, quiet=as_json, kept_only=kept_only, **judge)
+    with ExitStack() as stack:
+        interesting: InterestingFilter | ray_engines.Filtering = (
+            stack.enter_context(ray_engines.filtering(given, where))
+            if where.on_ray
+            else InterestingFilter.load(**given)
         )
+        limit = interesting.threshold if threshold is None else threshold
+        judge: dict[str, Any] = {"threshold": limit, "batch_size": batch_size, "kept_only": kept_only}
+        with image_progress(len(records), quiet=as_json or out is None, doing="filtering") as advance:
+            result = (
+                _to_file(records, interesting, out, advance, **judge)
+                if out is not None
+                else _to_terminal(records, cast("InterestingFilter", interesting), quiet=as_json, **judge)
+            )
     if as_json:
-        print_json(_document(result, interesting, limit, kept_only=kept_only))
+        print_json(_document(result, interesting.fingerprint, limit, kept_only=kept_only))
     else:
         _report(result, out, limit)
     if result.failures:
@@ -107,7 +119,7 @@ def _options(
 
 def _to_file(
     records: Sequence[ImageRecord],
-    interesting: InterestingFilter,
+    interesting: InterestingFilter | ray_engines.Filtering,
     out: Path,
     advance: Callable[[Outcome], None],
     **settings: Any,
@@ -115,6 +127,8 @@ def _to_file(
     from relsim.captions.filtering import filter_to_file
 
     try:
+        if isinstance(interesting, ray_engines.Filtering):
+            return interesting.to_file(records, out, on_outcome=advance, **settings)
         return filter_to_file(records, interesting, out, on_outcome=advance, **settings)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("what was judged is kept, run it again to go on") from None
@@ -139,9 +153,7 @@ def _print(row: ManifestRow, *, kept_only: bool) -> None:
         emit(f"{found['source']}\t{found['score']:.4g}\t{'kept' if found['kept'] else 'dropped'}")
 
 
-def _document(
-    result: FilterResult, interesting: InterestingFilter, threshold: float, *, kept_only: bool
-) -> dict[str, Any]:
+def _document(result: FilterResult, fingerprint: Fingerprint, threshold: float, *, kept_only: bool) -> dict[str, Any]:
     return {
         "schema": "relsim.filter/1",
         "images": [_entry(row) for row in (result.kept if kept_only else result.rows)],
@@ -149,7 +161,7 @@ def _document(
         "kept": len(result.kept),
         "failed": result.reasons,
         "threshold": threshold,
-        "fingerprint": interesting.fingerprint.to_dict(),
+        "fingerprint": fingerprint.to_dict(),
     }
 
 

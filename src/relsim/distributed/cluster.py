@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -35,13 +35,18 @@ class Cluster:
 
 @contextlib.contextmanager
 def running(
-    address: str | None = None, *, workers: int | None = None, object_store_bytes: int | None = None
+    address: str | None = None,
+    *,
+    workers: int | None = None,
+    gpus: bool = True,
+    object_store_bytes: int | None = None,
 ) -> Iterator[Cluster]:
     """Ray at `address` (`auto`, `10.0.0.1:6379`, `ray://…`), or one on this machine that stops at the end.
 
-    `workers` is how many hold the model: by default one for each GPU, or, without GPUs, one for each core but one. A
-    Ray of this machine keeps a place for reading beside them; `object_store_bytes` is its memory for what is on its
-    way, else Ray's own choice. What Ray raises becomes a `ClusterError`; errors of relsim's own come as they are.
+    `workers` is how many hold the model: by default one for each GPU, or, without GPUs or for work that wants none
+    (`gpus=False`), one for each core but one. A Ray of this machine keeps a place for reading beside them;
+    `object_store_bytes` is its memory for what is on its way, else Ray's own choice. What Ray raises becomes a
+    `ClusterError`, as does a Ray that has too little for so many; errors of relsim's own come as they are.
     """
     ray = ray_package()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -61,11 +66,23 @@ def running(
                 "RAY_AUTH_MODE=token where it asks for a token (docs/scale.md)"
             ) from error
         try:
-            gpus = int(ray.cluster_resources().get("GPU", 0))
-            cores = int(ray.cluster_resources().get("CPU", 1))
-            yield Cluster(workers or gpus or max(1, cores - 1), gpu=gpus > 0)
+            there = ray.cluster_resources()
+            yield _with_places(there if gpus else {**there, "GPU": 0.0}, workers)
         finally:
             ray.shutdown()
+
+
+def _with_places(resources: Mapping[str, float], workers: int | None) -> Cluster:
+    """The cluster with so many workers. One that has no place for them would wait for ever: a `ClusterError`."""
+    gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+    count = workers or gpus or max(1, cores - 1)
+    if count >= cores or (gpus and count > gpus):
+        gpu = f" and {gpus:,} GPUs, one for each worker" if gpus else ""
+        raise ClusterError(
+            f"Ray has {cores:,} cores{gpu}, which is too little for {count:,} workers and one core that reads. Ask for "
+            "fewer workers, or start Ray with more (--num-cpus; they need not be real ones)"
+        )
+    return Cluster(count, gpu=gpus > 0)
 
 
 def ray_package() -> ModuleType:

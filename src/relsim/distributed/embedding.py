@@ -7,25 +7,19 @@ further run does the others. So the table is that of one process, whoever died.
 
 from __future__ import annotations
 
-import logging
-import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from relsim.data.records import ImageRecord
-from relsim.distributed.cluster import Cluster, ray_package, translated
-from relsim.distributed.pictures import read_part
+from relsim.distributed.cluster import Cluster
+from relsim.distributed.engine import PREPARING_THREADS, ask, require_same, work_on
+from relsim.distributed.pictures import ReadPart
 from relsim.encoders import registry
 from relsim.encoders.base import AnyEncoder
 from relsim.encoders.stream import DEFAULT_BUDGET, Outcome
-from relsim.errors import FingerprintMismatchError
 from relsim.fingerprint import Fingerprint
 from relsim.vectors.build import EmbeddedPart, Engine, Progress, embed_part
-
-_PREPARING_THREADS = 2
-_READING_CPUS = 0.5
-_SENT = "sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +44,8 @@ class EncoderFacts:
 
 
 def facts_of(call: EncoderCall, cluster: Cluster) -> EncoderFacts:
-    """Facts of the encoder as a worker makes it: there may be GPUs there, and so another precision, and none here."""
-    ray = ray_package()
-    with translated(ray):
-        task = ray.remote(num_cpus=1, num_gpus=int(cluster.gpu), max_calls=1)(_facts)
-        facts: EncoderFacts = ray.get(task.remote(call))
-    return facts
+    """Facts of the encoder as a worker makes it."""
+    return ask(cluster, _facts, call)
 
 
 def ray_engine(
@@ -73,7 +63,7 @@ def ray_engine(
     """
 
     def engine(parts: Iterable[Sequence[ImageRecord]]) -> Iterator[EmbeddedPart]:
-        for part in _stream([list(part) for part in parts], call, fingerprint, cluster, budget):
+        for part in work_on([list(part) for part in parts], _EmbedCall(call, fingerprint, budget), cluster):
             if on_outcome is not None:
                 outcomes: tuple[Outcome, ...] = (*part.failures, *part.encoded)
                 for outcome in outcomes:
@@ -83,65 +73,20 @@ def ray_engine(
     return engine
 
 
-def _stream(
-    parts: Sequence[Sequence[ImageRecord]], call: EncoderCall, fingerprint: Fingerprint, cluster: Cluster, budget: int
-) -> Iterator[EmbeddedPart]:
-    if not parts:
-        return
-    ray = ray_package()
-    with translated(ray):
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        context.execution_options.preserve_order = True  # the order of the table's rows
-        data = (
-            # One block a part: a block is what a task takes, and what is done again.
-            ray.data.from_items([_row(part) for part in parts], override_num_blocks=len(parts))
-            .map(_read, num_cpus=_READING_CPUS)
-            .map(
-                _Embedder,
-                fn_constructor_args=(call, fingerprint, budget),
-                compute=ray.data.ActorPoolStrategy(size=min(cluster.workers, len(parts))),
-                num_cpus=1,
-                num_gpus=int(cluster.gpu),
-            )
+@dataclass(frozen=True, slots=True)
+class _EmbedCall:
+    encoder: EncoderCall
+    fingerprint: Fingerprint
+    budget: int
+
+    def load(self) -> Callable[[ReadPart], EmbeddedPart]:
+        encoder = self.encoder.load()
+        require_same(f"the encoder {self.encoder.name}", encoder.fingerprint, self.fingerprint)
+        return lambda part: embed_part(
+            part.records, encoder, workers=PREPARING_THREADS, budget=self.budget, load=part.load
         )
-        for row in data.iter_rows():
-            yield _value(row)
-
-
-class _Embedder:
-    """The model, in an actor of its own."""
-
-    def __init__(self, call: EncoderCall, fingerprint: Fingerprint, budget: int) -> None:
-        self._encoder = call.load()
-        self._budget = budget
-        if self._encoder.fingerprint != fingerprint:
-            raise FingerprintMismatchError(
-                f"the encoder {call.name} is {self._encoder.fingerprint.to_dict()} on one worker and "
-                f"{fingerprint.to_dict()} on another. Give every machine the same weights, and name --dtype"
-            )
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        part = _value(row)
-        return _row(
-            embed_part(part.records, self._encoder, workers=_PREPARING_THREADS, budget=self._budget, load=part.load)
-        )
-
-
-def _read(row: dict[str, Any]) -> dict[str, Any]:
-    return _row(read_part(_value(row)))
 
 
 def _facts(call: EncoderCall) -> EncoderFacts:
     encoder = call.load()
     return EncoderFacts(encoder.fingerprint, encoder.dimension, registry.origin_of(call.name, encoder, call.options))
-
-
-def _row(value: Any) -> dict[str, Any]:
-    """A row of a Ray dataset: bytes, since Ray would look into anything else for columns."""
-    return {_SENT: pickle.dumps(value)}
-
-
-def _value(row: Mapping[str, Any]) -> Any:
-    return pickle.loads(row[_SENT])  # noqa: S301 - written by `_row` in a process of the same run

@@ -1,6 +1,6 @@
 """Downloads that lose nothing: a list of addresses in, shards or files and a full account of every row out.
 
-    run           the call, and the loop that fetches, decodes and keeps
+    run           the call; loop: what fetches, decodes and keeps in one process
     options       every limit and every choice
     policy        which addresses are fetched; connections and fetching hold to it at every hop
     robots        what X-Robots-Tag asks; outcomes: what an answer means, and whether to try again
