@@ -1,5 +1,7 @@
 """A captioner behind an endpoint: what it is sent is what the captioner here would see, so it says the same."""
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
@@ -10,6 +12,7 @@ from relsim.captions.stream import Captioned, Plan, caption_records
 from relsim.data.records import Failure, ImageRecord
 from relsim.endpoint.cache import ReplyCache
 from relsim.endpoint.client import Endpoint
+from relsim.endpoint.messages import Message, Picture, describe, request_key
 from relsim.endpoint.pace import Policy
 from relsim.models.generation import Sampling
 from relsim.models.pixels import Recipe
@@ -124,3 +127,12 @@ def test_facts_tell_models_prompts_recipes_and_settings_apart(endpoint):
         made_by(EndpointCaptioner(endpoint()), Plan(Sampling(seed=2))),
     ]
     assert len({plan.digest for plan in plans}) == len(plans)
+
+
+def test_answers_about_a_picture_as_png_are_not_those_about_a_jpeg(records):
+    data = Path(records[0].source).read_bytes()
+    keys = {
+        request_key(describe((Message("user", (Picture(data, 448, lossless=form), "Say it.")),), "tiny", {}))
+        for form in (False, True)
+    }
+    assert len(keys) == 2

@@ -229,7 +229,9 @@ class TestOutOfDate:
         found = [ids_of(hits) for hits in searcher.by_vectors(vectors, 10)]
         assert not {image_id for ids in found for image_id in ids} & set(gone)
         kept = [row for row, image_id in enumerate(IDS) if image_id not in gone]
-        assert [found[row][0] for row in kept] == [IDS[row] for row in kept]
+        own = np.array([found[row][0] == IDS[row] for row in kept])
+        # A graph may lead to a row from nowhere: which ones is a matter of its threads.
+        assert own.all() if kind == "binary" else own.mean() > 0.99
 
     def test_a_part_that_was_replaced_counts_as_new(self, table, unit, named, kind):
         build_index(table, kind)
