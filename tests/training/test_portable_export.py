@@ -92,6 +92,18 @@ def test_adapter_is_merged_and_takes_a_recipe(runtime, run_elsewhere, golden, go
     held_against(ours, *run_elsewhere(folder, golden_paths))
 
 
+def test_weights_too_large_for_one_file_lie_beside_the_model(runtime, run_elsewhere, scenes, tmp_path, monkeypatch):
+    """ONNX keeps them in a second file; OpenVINO has its own, and nothing of ONNX stays behind."""
+    monkeypatch.setattr(portable, "_ONE_FILE", 0)
+    folder = export_checkpoint("relsim-mini", tmp_path / "large", layout=runtime)
+    pair = {"onnx": ("model.onnx", "model.onnx.data"), "openvino": ("model.xml", "model.bin")}[runtime]
+    assert {path.name for path in folder.glob("model*")} == set(pair)
+    assert (folder / pair[0]).stat().st_size < 1_000_000 < (folder / pair[1]).stat().st_size
+    model, preprocess = relsim(device="cpu", dtype="float32")
+    ours = model.embed([preprocess(Image.open(path)) for path in scenes]).numpy()
+    held_against(ours, *run_elsewhere(folder, scenes))
+
+
 def test_documents_stand_beside_the_model(mini, runtime):
     page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"^### relsim.preprocessing/1\n.*?```json\n(.*?)```", page, re.MULTILINE | re.DOTALL)
