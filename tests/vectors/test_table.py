@@ -331,3 +331,14 @@ def test_any_fields_round_trip(tmp_path_factory, facts, unit, data):
     with VectorTable.create(folder, facts, 3) as table:
         table.append("0", records, unit(len(records), 3))
     assert [dict(row.fields) for row in VectorTable.open(folder).rows()] == data
+
+
+def test_a_field_of_all_rows_is_read_by_itself(new_table, unit, named, tmp_path, facts):
+    table = VectorTable.create(tmp_path / "mixed", facts, 4)
+    table.append("0", named(["a", "b"], caption="a ring", image_id="twin"), unit(2, 4))
+    table.append("1", [*named(["c"]), *named(["d"], caption={"en": "a row"})], unit(2, 4, seed=1))
+    table.close()
+    assert table.field("caption") == ["a ring", "a ring", None, {"en": "a row"}]
+    assert table.field("image_id") == ["twin", "twin", None, None]
+    assert table.field("nothing") == [None] * 4
+    assert table.field("caption") == [record.fields.get("caption") for record in table.records(range(4))]

@@ -116,17 +116,15 @@ class TestThumbnails:
         assert sum(map(len, made)) > 20_000 >= thumbnails._size
         assert [thumbnails.of(record, 192) for record in records] == made
 
-    def test_a_file_that_has_gone_is_told(self, collection, models, tmp_path):
+    def test_a_file_that_has_gone_is_told(self, models, new_table, unit):
         from starlette.testclient import TestClient
 
-        from relsim.data.records import ImageRecord
         from relsim.web.app import create_app
         from relsim.web.library import Library
 
-        library = Library.open(collection.relation)
-        library.records[library.ids[0]] = ImageRecord(library.ids[0], str(tmp_path / "gone.png"))
+        library = Library(new_table(["gone"], unit(1, 8)))
         with TestClient(create_app(library, models), base_url="http://localhost") as client:
-            answer = client.get("/api/thumbnail", params={"id": library.ids[0]})
+            answer = client.get("/api/thumbnail", params={"id": "gone"})
         assert (answer.status_code, answer.json()["detail"]) == (
             404,
             "the picture cannot be shown: no such file (missing)",

@@ -119,6 +119,13 @@ class PartReader:
         """The records of these rows (of all rows if None), in the order asked for."""
         return _records(self._texts(), rows)
 
+    def field(self, name: str) -> list[Any]:
+        """What every row has in a field; None where it has none."""
+        values: list[Any] = [None] * self.num_rows
+        for _, value, place in _field_values(self._texts(), None, only=name):
+            values[place] = value
+        return values
+
     def failures(self) -> list[Failure]:
         """The rows of a file of failures."""
         texts = self._texts()
@@ -291,12 +298,16 @@ def _records(table: pa.Table, rows: Sequence[int] | None = None) -> list[ImageRe
     return [ImageRecord(image_id, source, found) for image_id, source, found in zip(ids, sources, fields, strict=True)]
 
 
-def _field_values(table: pa.Table, rows: Sequence[int] | None) -> Iterator[tuple[str, Any, int]]:
+def _field_values(
+    table: pa.Table, rows: Sequence[int] | None, only: str | None = None
+) -> Iterator[tuple[str, Any, int]]:
     for field in table.schema:
         if field.name in _FIXED_COLUMNS:
             continue
         metadata = field.metadata or {}
         name = metadata.get(_FIELD, field.name.encode()).decode()
+        if only not in (None, name):
+            continue
         is_json = metadata.get(_FORMAT) == b"json"
         for place, value in enumerate(_values(table, field.name, rows)):
             if value is not None:

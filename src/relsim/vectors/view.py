@@ -89,6 +89,11 @@ class Part:
         with self.reading():
             return self.reader.records(rows)
 
+    def field(self, name: str) -> list[Any]:
+        """What every row has in a field, or None."""
+        with self.reading():
+            return self.reader.field(name)
+
     def failures(self) -> list[Failure]:
         """The rows of a file of failures."""
         with self.reading():
@@ -227,6 +232,10 @@ class TableView:
         for part, places, insides in wanted.values():
             found.update(zip(places, part.records(insides), strict=True))
         return [found[place] for place in range(len(rows))]
+
+    def field(self, name: str) -> list[Any]:
+        """What every image has in a field of its record, None where it has none; in order."""
+        return [value for part in self._parts for value in part.field(name)]
 
     def rows(self) -> Iterator[Row]:
         """All rows, in order; one part is read at a time."""

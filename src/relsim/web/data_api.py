@@ -208,7 +208,7 @@ def _now() -> datetime:
 
 def _picture(request: Request, data: Dataset, row: int) -> ImageRecord | None:
     """The picture of a row: its own, or that of the collection which has its id."""
-    return data.record(row) or _state(request).library.records.get(data.items[row].image_id)
+    return data.record(row) or _state(request).library.record(data.items[row].image_id)
 
 
 def _findings(verdict: Verdict | None) -> list[Found]:

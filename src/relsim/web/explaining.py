@@ -115,8 +115,9 @@ class Explainer:
         return _why(found, (self._caption(first), self._caption(second)))
 
     def _image(self, shown: Shown) -> Image.Image:
-        if shown.image_id is not None:
-            return source_image(self._library.records[shown.image_id])
+        record = None if shown.image_id is None else self._library.record(shown.image_id)
+        if record is not None:
+            return source_image(record)
         return Image.open(BytesIO(shown.file or b"")).convert("RGB")
 
     def _caption(self, shown: Shown) -> str | None:

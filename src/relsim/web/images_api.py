@@ -126,7 +126,9 @@ async def thumbnail(
         return _picture(request, kept.thumbnail)
     if image_id is None:
         raise HTTPException(422, "name an image by id or upload")
-    return await thumbnail_of(request, state.library.records[known(state, image_id)], side)
+    record = state.library.record(known(state, image_id))
+    assert record is not None  # noqa: S101 - it is known
+    return await thumbnail_of(request, record, side)
 
 
 async def thumbnail_of(request: Request, record: ImageRecord, side: int) -> Response:

@@ -92,14 +92,18 @@ class Library:
         found = self.relation.records([positions[image_id] for image_id in self.ids])
         return {record.image_id: record for record in found}
 
+    def record(self, image_id: str) -> ImageRecord | None:
+        """What is known of one image, or None where there is no such image."""
+        return self.relation.records([self.relation.positions[image_id]])[0] if image_id in self else None
+
     def caption(self, image_id: str) -> str | None:
         """The caption of an image, where one is known."""
         return self._captions.get(image_id)
 
     @cached_property
     def _captions(self) -> dict[str, str]:
-        given = ((image_id, record.fields.get("caption")) for image_id, record in self.records.items())
-        return {image_id: text for image_id, text in given if isinstance(text, str) and text.strip()}
+        given = zip(self.relation.ids, self.relation.field("caption"), strict=True)
+        return {name: text for name, text in given if isinstance(text, str) and text.strip() and name in self}
 
     def vectors(self, image_id: str) -> tuple[Vectors, Vectors | None]:
         """Vectors (D,) of an image on either axis. Raises `SearchError` for an id that is not here."""

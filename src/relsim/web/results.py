@@ -7,7 +7,7 @@ is counted as such. Where a picture lies is told to nobody.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from statistics import fmean
@@ -131,14 +131,14 @@ class Results:
         self.runs = tuple(Run(path) for path in paths)
         self._folder = None if image_folder is None else PictureFolder(image_folder)
 
-    def picture(self, run: Run, image_id: str, known: Mapping[str, ImageRecord]) -> ImageRecord | None:
-        """The picture of an id of a run. What is not of the run is not looked for."""
+    def picture(self, run: Run, image_id: str, known: Callable[[str], ImageRecord | None]) -> ImageRecord | None:
+        """The picture of an id of a run: that of the folder, else the `known` one. No other id is looked for."""
         path = run.path(image_id)
         if path is None:
             return None
         found = None if self._folder is None else self._folder.find(image_id, path)
         # Thumbnails are kept by id: a NUL can be in no id of a collection.
-        return known.get(image_id) if found is None else ImageRecord(f"\0results\0{found}", found)
+        return known(image_id) if found is None else ImageRecord(f"\0results\0{found}", found)
 
 
 def _paths(found: Mapping[str, Sequence[Ranking]]) -> dict[str, str]:

@@ -110,7 +110,7 @@ async def thumbnail(
 ) -> Response:
     """A small picture of a query or a match, as WebP."""
     state: State = request.app.state.relsim
-    record = _results(request).picture(_run(request, number), image_id, state.library.records)
+    record = _results(request).picture(_run(request, number), image_id, state.library.record)
     if record is None:
         raise HTTPException(404, "the picture is neither in the collection nor in the folder of images")
     return await thumbnail_of(request, record, side)

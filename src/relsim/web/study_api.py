@@ -148,9 +148,10 @@ async def picture(
         # The collection may have what has gone from where the study saw it.
         shown = {"query": found.query, "left": found.left, "right": found.right}[place]
         state: State = request.app.state.relsim
-        if error.status_code != 404 or shown.image_id not in state.library:
+        kept = state.library.record(shown.image_id)
+        if error.status_code != 404 or kept is None:
             raise
-        return await thumbnail_of(request, state.library.records[shown.image_id], side)
+        return await thumbnail_of(request, kept, side)
 
 
 @router.get("/results", response_model_by_alias=True)
