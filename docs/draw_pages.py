@@ -34,7 +34,8 @@ from playwright.sync_api import Browser, sync_playwright
 from relsim.data.manifest import ManifestRow, write_manifest
 from relsim.demo.collection import DrawnCollection, drawn_collection
 from relsim.evaluation.result_files import Ranked, Ranking
-from relsim.evaluation.retrieval import RetrievalSettings, run_retrieval
+from relsim.evaluation.retrieval import run_retrieval
+from relsim.evaluation.retrieval_choice import RetrievalSettings
 from relsim.evaluation.retrieval_files import write_run
 from relsim.evaluation.study import new_study, write_study
 from relsim.vectors.table import VectorTable

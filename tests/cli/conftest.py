@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from relsim.encoders.registry import PAIRWISE
+
 COMMAND = [sys.executable, "-m", "relsim"]
 
 SLOW_ENCODER = '''
@@ -209,3 +211,31 @@ def server(chat_server, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with chat_server.ChatServer() as running:
         yield running
+
+
+MEASURE = '''
+"""A measure of pairs in whole numbers: in how many channels the first pixels of two pictures differ."""
+import numpy as np
+from relsim.fingerprint import Fingerprint
+
+class Channels:
+    name = "channels"
+    fingerprint = Fingerprint.of({"encoder": "channels"})
+
+    def prepare(self, image):
+        return image.convert("RGB").getpixel((0, 0))
+
+    def distance(self, batch_a, batch_b):
+        return (np.array(batch_a) != np.array(batch_b)).sum(axis=1).astype(np.float32)
+'''
+
+
+@pytest.fixture
+def measure(tmp_path, monkeypatch):
+    """`channels`, a measure of pairs that is found by its name as `lpips` is."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "channels_measure.py").write_text(MEASURE)
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    monkeypatch.setitem(PAIRWISE, "channels", ("differing channels", "channels_measure:Channels"))
+    yield "channels"
+    sys.modules.pop("channels_measure", None)

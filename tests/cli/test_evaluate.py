@@ -33,6 +33,20 @@ def test_the_table_has_a_row_for_each_family(verb, world):
     ]
 
 
+def test_a_measure_of_pairs_is_asked_for_its_distances(verb, document, world, measure):
+    """Red and blue differ in two channels, and colour is the wrong guess of every conflict."""
+    told = document("evaluate", "triplets", world, "--encoder", measure, "--count", 40)
+    whole = {
+        entry["kind"]: entry["value"] for entry in told["accuracy"] if entry["family"] is entry["relation"] is None
+    }
+    assert whole == {"conflict": 0.0, "control": 0.5}
+    assert told["fingerprint"]["encoder"] == "channels"
+    (world / "images" / "d.png").write_bytes(b"")
+    result = verb("evaluate", "triplets", world, "--encoder", measure, "--count", 40)
+    assert result.exit_code == 3
+    assert "triplets left out" in result.stderr
+
+
 def test_rows_may_be_relations(verb, world):
     shown = verb("evaluate", "triplets", world / "manifest.jsonl", *FAKE, "--count", 4, "--by", "relation").stdout
     names = ["all", "rings", "row"]

@@ -206,3 +206,27 @@ def test_what_cannot_be_asked_is_told(refused, verb, pictures, plain_images, tmp
     assert "relation" in words.partition("there are ")[2]
     assert verb(*retrieval(one, "--table", "nothing", *out)).exit_code == 2
     assert verb(*retrieval(one, "--encoder", "fake", "--encoder", "fake", *out)).exit_code == 2
+
+
+def test_a_measure_of_pairs_ranks_the_candidates_anew(document, verb, refused, pictures, measure, tmp_path):
+    arguments = retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "--rerank", measure, "-o", tmp_path / "out")
+    told = document(*arguments, "--rerank-depth", 4, "-k", 3)
+    assert list(told["methods"]) == ["fake", "fake+channels"]
+    assert told["methods"]["fake+channels"]["origin"] == {"encoder": "fake", "rerank": "channels", "rerank_depth": 4}
+    found = json.loads((tmp_path / "out" / "retrieved_images.json").read_text())["fake+channels"]
+    # The first pixels are black or white but where a colour begins at once: those of one kind differ in no channel.
+    first = next(one for one in found if one["query_image_id"] == "green-black")
+    assert first["top_k_scores"] == sorted(first["top_k_scores"], reverse=True)
+    assert first["top_k_scores"][0] == 0
+    result = verb(*arguments, "--reference", "fake+channels")
+    assert "fake+channels - fake" in result.stdout
+    assert "no method other" in refused(*arguments, "--reference", "other")
+    assert "no measure of pairs" in refused(*arguments[:-4], "--rerank", "fake", "-o", tmp_path / "none")
+
+
+def test_the_path_of_a_table_may_have_an_equals_sign(document, verb, pictures, tmp_path):
+    odd = tmp_path / "seed=1"
+    odd.mkdir()
+    verb("embed", pictures / "manifest.jsonl", "--encoder", "fake", "-o", odd / "vectors")
+    told = document(*retrieval("--table", f"mine={odd / 'vectors'}", "-o", tmp_path / "out"))
+    assert (list(told["methods"]), told["database"]) == (["mine"], 12)

@@ -81,6 +81,17 @@ def test_every_two_methods_are_compared_in_every_metric():
     assert json.loads(json.dumps(found[0].to_json()))["metric"] == "map"
 
 
+def test_with_a_reference_the_others_are_compared_with_it_alone():
+    rng = np.random.default_rng(1)
+    per_query = {name: {"map": rng.random(12)} for name in "abc"}
+    found = compare(per_query, reference="b", seed=2, resamples=50, flips=100)
+    assert [(one.first, one.second) for one in found] == [("b", "a"), ("b", "c")]
+    assert [one.p_holm for one in found] == holm([one.p for one in found])
+    for one in found:
+        difference = per_query["b"]["map"] - per_query[one.second]["map"]
+        assert one.p == pytest.approx(every_pattern(list(difference)))
+
+
 def test_one_method_has_nothing_to_be_compared_with():
     assert compare({"a": {"map": [1.0]}}) == []
     assert compare({}) == []

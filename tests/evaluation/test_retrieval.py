@@ -12,7 +12,8 @@ from PIL import Image
 from relsim.data.records import Failure, ImageRecord, Status
 from relsim.errors import SearchError
 from relsim.evaluation.exclusions import picture_hashes
-from relsim.evaluation.retrieval import RetrievalSettings, run_retrieval
+from relsim.evaluation.retrieval import run_retrieval
+from relsim.evaluation.retrieval_choice import RetrievalSettings
 from relsim.evaluation.retrieval_files import published_form, read_query_ids, summary_form, whole_form, write_run
 from relsim.fingerprint import Fingerprint
 from relsim.vectors import VectorTable

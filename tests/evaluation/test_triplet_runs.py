@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -10,7 +11,7 @@ from relsim.data.sources import list_images
 from relsim.encoders.fake import FakeEncoder
 from relsim.errors import SourceError
 from relsim.evaluation.statistics import wilson
-from relsim.evaluation.triplet_runs import find_manifest, find_triplets, run_triplets
+from relsim.evaluation.triplet_runs import distinct_pairs, find_manifest, find_triplets, measure_triplets, run_triplets
 from relsim.evaluation.triplets import Triplet, write_triplets
 
 PICTURES = {"a": "red", "b": "red", "c": "blue", "d": "blue"}
@@ -64,6 +65,37 @@ def test_only_pictures_of_triplets_are_encoded(folder):
     seen = []
     run_triplets(records(folder), [Triplet("a", "b", "c")], FakeEncoder(), on_outcome=seen.append)
     assert {outcome.record.image_id for outcome in seen} == {"a", "b", "c"}
+
+
+class Redness:
+    """A measure of pairs: how far two pictures are apart in red, of 0 to 255."""
+
+    name, fingerprint = "redness", FakeEncoder.fingerprint
+
+    def prepare(self, image):
+        return float(np.asarray(image)[..., 0].mean())
+
+    def distance(self, batch_a, batch_b):
+        return np.abs(np.subtract(batch_a, batch_b)).astype(np.float32)
+
+
+def test_a_measure_of_pairs_takes_the_nearer_one(folder):
+    triplets = [Triplet("a", "b", "c"), Triplet("a", "c", "b", "conflict"), Triplet("a", "c", "d", "aligned")]
+    counted = []
+    run = measure_triplets(records(folder), triplets, Redness(), on_measured=counted.append)
+    assert run.report.kinds == {"conflict": wilson(0, 1), "aligned": wilson(0.5, 1), "control": wilson(1, 1)}
+    assert (counted, run.failures) == ([0, 255, 255], ())
+    assert distinct_pairs(records(folder), triplets) == [("a", "b"), ("a", "c"), ("a", "d")]
+
+
+def test_what_a_measure_cannot_read_is_a_failure_and_its_triplets_are_missing(folder):
+    (folder / "images" / "d.png").write_bytes(b"")
+    triplets = [Triplet("a", "b", "c"), Triplet("a", "b", "d"), Triplet("a", "b", "unlisted")]
+    run = measure_triplets(records(folder), triplets, Redness())
+    assert (run.report.kinds, run.report.missing) == ({"control": wilson(1, 1)}, 2)
+    assert [(failure.record.image_id, failure.status) for failure in run.failures] == [("d", Status.EMPTY)]
+    with pytest.raises(SourceError, match="none of the 1 triplets has a distance"):
+        measure_triplets(records(folder), triplets[1:2], Redness())
 
 
 class TestManifest:

@@ -252,7 +252,8 @@ def nameless():
 @pytest.fixture(scope="session")
 def retrieval_run(collection, library, tmp_path_factory):
     """The folder of a retrieval run of two methods over the collection, with a judge's scores for some matches."""
-    from relsim.evaluation.retrieval import RetrievalSettings, run_retrieval
+    from relsim.evaluation.retrieval import run_retrieval
+    from relsim.evaluation.retrieval_choice import RetrievalSettings
     from relsim.evaluation.retrieval_files import write_run
     from relsim.vectors.table import VectorTable
 

@@ -12,7 +12,12 @@ from relsim.cli.output import image_progress, note, note_failures, print_json, p
 from relsim.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from relsim.data.records import ImageRecord
+    from relsim.evaluation.encoder_specs import EncoderSpec
     from relsim.evaluation.triplet_runs import TripletRun
+    from relsim.evaluation.triplets import Triplet
 
 EXIT_SOME_FAILED = 3
 
@@ -53,15 +58,13 @@ def triplets(
     """
     from relsim.data.dataset import ImageDataset
     from relsim.evaluation.encoder_specs import EncoderSpec
-    from relsim.evaluation.triplet_runs import find_manifest, find_triplets, records_of, run_triplets
+    from relsim.evaluation.triplet_runs import find_manifest, find_triplets
 
     manifest = find_manifest(place)
     records = ImageDataset.open([manifest], image_folder=image_folder).records
     chosen = find_triplets(manifest, records, count=count, seed=seed)
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
-    loaded, _ = specs.load_spec(EncoderSpec.parse(encoder), given)
-    with image_progress(len(records_of(records, chosen)), quiet=as_json) as advance:
-        run = run_triplets(records, chosen, loaded, workers=workers, on_outcome=advance)
+    run = _run(records, chosen, EncoderSpec.parse(encoder), given, workers=workers, quiet=as_json)
     if as_json:
         print_json(_document(run, manifest))
     else:
@@ -70,6 +73,28 @@ def triplets(
         _report(run)
     if run.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _run(
+    records: Sequence[ImageRecord],
+    chosen: Sequence[Triplet],
+    spec: EncoderSpec,
+    given: Mapping[str, Any],
+    *,
+    workers: int | None,
+    quiet: bool,
+) -> TripletRun:
+    """By an encoder, or by a measure of pairs."""
+    from relsim.encoders.registry import PAIRWISE
+    from relsim.evaluation.triplet_runs import distinct_pairs, measure_triplets, records_of, run_triplets
+
+    if spec.name in PAIRWISE:
+        pairwise = specs.load_measure(spec, given)
+        with image_progress(len(distinct_pairs(records, chosen)), quiet=quiet, doing="measuring") as advance:
+            return measure_triplets(records, chosen, pairwise, workers=workers, on_measured=advance)
+    encoder, _ = specs.load_spec(spec, given)
+    with image_progress(len(records_of(records, chosen)), quiet=quiet) as advance:
+        return run_triplets(records, chosen, encoder, workers=workers, on_outcome=advance)
 
 
 def _document(run: TripletRun, manifest: Path) -> dict[str, Any]:

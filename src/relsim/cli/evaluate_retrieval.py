@@ -62,6 +62,20 @@ def retrieval(
         str | None,
         typer.Option(metavar="FIELD", help="Pictures with an equal field are relevant. Default: relation, or group."),
     ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[:OPTION=VALUE,...]",
+            help="A measure of pairs, such as lpips, that ranks each encoder's candidates anew, as one more method.",
+        ),
+    ] = None,
+    rerank_depth: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Candidates that it ranks; --top-k at least.")
+    ] = 50,
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL", help="Compare each method with this one alone. Default: every two."),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Which pictures are asked, and all intervals.")] = 0,
     image_folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images of manifests are.")] = None,
     workers: Annotated[
@@ -77,10 +91,13 @@ def retrieval(
     """
     from relsim.evaluation.encoder_specs import EncoderSpec
     from relsim.evaluation.exclusions import picture_hashes
-    from relsim.evaluation.retrieval import RetrievalSettings, run_retrieval
+    from relsim.evaluation.reranking import SecondLook
+    from relsim.evaluation.retrieval import run_retrieval
+    from relsim.evaluation.retrieval_choice import RetrievalSettings
     from relsim.evaluation.retrieval_files import read_query_ids, summary_form, write_run
     from relsim.evaluation.retrieval_tables import HASHES, apart, fill_queries, fill_tables, records_of_tables
 
+    looks_again = None if rerank is None else specs.load_measure(EncoderSpec.parse(rerank))
     wanted = [EncoderSpec.parse(text) for text in encoder or ([] if table else [DEFAULT_ENCODER])]
     given = _tables(table or [], [spec.label for spec in wanted])
     asked = None if query_from is None else read_query_ids(query_from)
@@ -113,7 +130,7 @@ def retrieval(
     except KeyboardInterrupt:
         raise KeyboardInterrupt("finished parts are kept, run it again to go on") from None
     tables: dict[str, TableView] = {**{name: one.table for name, one in filled.items()}, **given}
-    settings = RetrievalSettings(queries, asked, top_k, seed, distance, label)
+    settings = RetrievalSettings(queries, asked, top_k, seed, distance, label, reference=reference)
     sources = {"collection": collection or [], "distractors": distractors or [], "query_from": _text(query_from)}
 
     def ask(name: str) -> Callable[[Sequence[ImageRecord]], TableView]:
@@ -126,15 +143,21 @@ def retrieval(
 
         return fill
 
-    run = run_retrieval(
-        pictures,
-        tables,
-        distractors=others,
-        hashes=hashes,
-        settings=settings,
-        sources=sources,
-        ask={name: ask(name) for name in tables},
-    )
+    count = min(len(pictures), queries or len(pictures)) * len(tables) if rerank else 0
+    with progress("measuring")("", count) as measured:
+        second = None
+        if looks_again is not None:
+            second = SecondLook(rerank or "", looks_again, rerank_depth, workers, measured)
+        run = run_retrieval(
+            pictures,
+            tables,
+            distractors=others,
+            hashes=hashes,
+            settings=settings,
+            sources=sources,
+            ask={name: ask(name) for name in tables},
+            second=second,
+        )
     write_run(out, run)
     if as_json:
         summary = {**summary_form(run), "schema": "relsim.retrieval_summary/1"}
@@ -265,6 +288,10 @@ def _tell(run: RetrievalRun) -> None:
     if run.unusable:
         note(f"{len(run.unusable):,} pictures could not be used")
     note_failures([one.failure for one in run.unusable], rest=_REST)
+    for method in run.methods:
+        if method.unmeasured:
+            note(f"{len(method.unmeasured):,} pictures could not be measured by {method.name}")
+            note_failures(method.unmeasured, rest=_REST)
     if run.left_out:
         note(f"{len(run.left_out):,} queries could not be asked")
     note_some([f"{lost.image_id}: {lost.reason}" for lost in run.left_out], rest=_REST)

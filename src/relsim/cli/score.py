@@ -69,12 +69,12 @@ def _scores(
 ) -> tuple[NDArray[np.float32], Fingerprint]:
     """Scores (N, N) of any encoder, queries in rows; of a measure of pairs the distances."""
     from relsim.encoders.base import query_side
-    from relsim.encoders.pairwise import distances, load_pairwise
+    from relsim.encoders.pairwise import distances
     from relsim.encoders.registry import PAIRWISE
     from relsim.encoders.stream import encode_all
 
     if spec.name in PAIRWISE:
-        pairwise = load_pairwise(spec.name, **{**given, **spec.options})
+        pairwise = specs.load_measure(spec, given)
         return distances(pairwise, records), pairwise.fingerprint
     loaded, _ = specs.load_spec(spec, given)
     vectors, asking = encode_all(records, loaded), query_side(loaded)

@@ -58,10 +58,16 @@ def all_options(spec: EncoderSpec, flags: Mapping[str, Any] | None = None) -> di
 
 def load_any(spec: EncoderSpec) -> AnyEncoder | AnyPairwise:
     """What a spec names, be it an encoder or a measure of pairs. Raises as `load_spec` does."""
-    from relsim.encoders.pairwise import load_pairwise
     from relsim.encoders.registry import PAIRWISE
 
-    return load_pairwise(spec.name, **spec.options) if spec.name in PAIRWISE else load_spec(spec)[0]
+    return load_measure(spec) if spec.name in PAIRWISE else load_spec(spec)[0]
+
+
+def load_measure(spec: EncoderSpec, flags: Mapping[str, Any] | None = None) -> AnyPairwise:
+    """The measure of pairs that a spec names. Raises `EncoderError`."""
+    from relsim.encoders.pairwise import load_pairwise
+
+    return load_pairwise(spec.name, **{**(flags or {}), **spec.options})
 
 
 def _absolute(value: Any) -> Any:

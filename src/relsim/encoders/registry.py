@@ -232,8 +232,8 @@ def _find(name: str) -> Factory | str:
         return _OWN[name][1]
     if name in PAIRWISE:
         raise EncoderError(
-            f"{name} measures pairs and has no vectors; rank the candidates of an encoder by it "
-            "(relsim.encoders.pairwise.rerank), or score a few pictures"
+            f"{name} measures pairs and has no vectors to search by. relsim evaluate retrieval --rerank {name} ranks "
+            "what an encoder finds; score, evaluate pairs and evaluate triplets take it, too"
         )
     offered = [point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == name]
     if len({point.value for point in offered}) > 1:

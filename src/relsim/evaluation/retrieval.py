@@ -5,6 +5,8 @@ others are told with their reasons. Queries are pictures of the database that ar
 seeded sample, or a list. A query never finds itself. Everything is found twice: with its duplicates left out (see
 `relsim.evaluation.exclusions`), which is what counts, and with them kept. Search is exact, ties by id.
 
+A second look (`relsim.evaluation.reranking`) makes one more method of each encoder.
+
 Where pictures have labels, each encoder gets the metrics of `relsim.evaluation.retrieval_metrics`, and every two are
 compared on the same queries. A picture without a label is relevant to none.
 """
@@ -12,77 +14,41 @@ compared on the same queries. A picture without a label is relevant to none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from relsim.data.records import Failure, ImageRecord, Status
-from relsim.data.shuffling import permutation
+from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import Vectors
 from relsim.errors import SearchError
 from relsim.evaluation.comparisons import Comparison, compare
 from relsim.evaluation.exclusions import Exclusion, Hashes, exclusions_of, nearest_allowed
 from relsim.evaluation.labels import relation_of
-from relsim.evaluation.retrieval_metrics import RetrievalReport, Settings, chosen_to_images
-from relsim.evaluation.statistics import RESAMPLES
+from relsim.evaluation.reranking import SecondLook
+from relsim.evaluation.retrieval_choice import (
+    Ask,
+    LeftOut,
+    RetrievalSettings,
+    Unusable,
+    asked_by,
+    choose,
+    first_reason,
+    unusable_in,
+)
+from relsim.evaluation.retrieval_metrics import RetrievalReport, chosen_to_images, hits_to_report
 from relsim.fingerprint import Fingerprint
-from relsim.vectors.query import asks_otherwise
 from relsim.vectors.search import vectors_of
 from relsim.vectors.topk import Matches
 from relsim.vectors.view import TableView
-
-Ask = Callable[[Sequence[ImageRecord]], TableView]
-"""Embeds queries; gives a table with their vectors, and with the failures."""
-DEPTHS = (1, 5, 10)
-_SAMPLE = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RetrievalSettings:
-    """What is asked and how deep.
-
-    `queries` is the size of a seeded sample, None for all; `query_ids` are the ids to ask for or to sample from, by
-    default those that are no distractors. `distance` is in bits, 0 to 15. `label` is a manifest's field, by default
-    `relation`, or `group` where there is none. `resamples` belongs to the bootstrap.
-    """
-
-    queries: int | None = None
-    query_ids: Sequence[str] | None = None
-    top_k: int = 10
-    seed: int = 0
-    distance: int = 4
-    label: str | None = None
-    resamples: int = RESAMPLES
-
-    @property
-    def metrics(self) -> Settings:
-        """Metrics at 1, 5, 10 and `top_k`."""
-        return Settings(tuple(sorted({*DEPTHS, self.top_k})), seed=self.seed, resamples=self.resamples)
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A query that was asked for and cannot be answered, and why."""
-
-    image_id: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unusable:
-    """A picture that is not in the database: what failed, and under which encoders."""
-
-    failure: Failure
-    encoders: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
     """What one encoder found: rows of the database for each query, without duplicates (`distinct`) and with (`kept`).
 
-    A report is None where no query has a relevant picture.
+    A report is None where no query has a relevant picture. `unmeasured` are pictures that a second look could not use.
     """
 
     name: str
@@ -92,6 +58,7 @@ class Method:
     kept: Matches
     distinct_report: RetrievalReport | None
     kept_report: RetrievalReport | None
+    unmeasured: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +92,14 @@ def run_retrieval(
     settings: RetrievalSettings | None = None,
     sources: Mapping[str, Any] | None = None,
     ask: Mapping[str, Ask] | None = None,
+    second: SecondLook | None = None,
 ) -> RetrievalRun:
     """Ask every table the same queries. `tables` are by the encoders' names; ids must be unique.
 
     `ask` embeds the queries of tables whose encoder embeds them otherwise than the collection (see `QueryEncoder`);
     a query that it cannot embed is left out everywhere.
+
+    With `second`, each encoder's candidates are also ranked anew, as one more method; it looks at `top_k` at least.
 
     `hashes` tell duplicates; without them only the query itself is left out. `sources` is kept as it is, for the
     record. Raises `SearchError` where fewer than two pictures, or none of the queries, can be used.
@@ -137,18 +107,20 @@ def run_retrieval(
     settings, hashes = settings or RetrievalSettings(), hashes or {}
     if not tables:
         raise SearchError("no encoder and no table is named; a retrieval run needs one at least")
+    if settings.reference not in (None, *tables, *(map(second.label, tables) if second else ())):
+        raise SearchError(f"there is no method {settings.reference} to compare the others with")
     everything = {record.image_id: record for record in (*collection, *distractors)}
-    unusable = _unusable(list(everything.values()), tables)
+    unusable = unusable_in(list(everything.values()), tables)
     bad = {one.failure.record.image_id: one.failure for one in unusable}
     ids = sorted(everything.keys() - bad.keys())
     if len(ids) < 2:
         raise SearchError(
-            f"{len(ids)} of {len(everything):,} pictures can be used, and a retrieval needs two{_first_reason(bad)}"
+            f"{len(ids)} of {len(everything):,} pictures can be used, and a retrieval needs two{first_reason(bad)}"
         )
     rows = {image_id: row for row, image_id in enumerate(ids)}
     pool = [record.image_id for record in collection]
-    chosen, left_out = _choose(pool, rows, bad, settings)
-    chosen, asked, lost = _asked_by(chosen, everything, tables, ask or {})
+    chosen, left_out = choose(pool, rows, bad, settings)
+    chosen, asked, lost = asked_by(chosen, everything, tables, ask or {})
     left_out += lost
     if not chosen:
         why = f": {left_out[0].image_id} is {left_out[0].reason}" if left_out else "; all are distractors"
@@ -157,8 +129,10 @@ def run_retrieval(
     labels = [relation_of(record, settings.label) for record in records]
     queries = [rows[image_id] for image_id in chosen]
     exclusions = exclusions_of(queries, ids, hashes, distance=settings.distance)
-    task = _Task(ids, labels, queries, [[one.row for one in some] for some in exclusions], settings)
+    task = _Task(records, labels, queries, [[one.row for one in some] for some in exclusions], settings)
     methods = [task.run(name, table, asked.get(name)) for name, table in tables.items()]
+    if second is not None:
+        methods += [task.look_again(method, tables[method.name], asked.get(method.name), second) for method in methods]
     return RetrievalRun(
         settings=settings,
         records=records,
@@ -179,121 +153,91 @@ def run_retrieval(
 class _Task:
     """The same questions for every encoder."""
 
-    ids: Sequence[str]
+    records: Sequence[ImageRecord]
     labels: Sequence[str | None]
     queries: Sequence[int]
     excluded: Sequence[Sequence[int]]
     settings: RetrievalSettings
 
+    @property
+    def ids(self) -> list[str]:
+        return [record.image_id for record in self.records]
+
     def run(self, name: str, table: TableView, queries: TableView | None) -> Method:
-        vectors = vectors_of(table, self.ids)
-        asked = vectors_of(queries or table, [self.ids[row] for row in self.queries])
-        own = [[row] for row in self.queries]
+        vectors, asked = self._vectors(table, queries)
+        own, top_k = self._own, self.settings.top_k
         return Method(
             name,
             table.fingerprint,
             table.origin,
-            self._found(vectors, asked, self.excluded),
-            self._found(vectors, asked, own),
+            self._found(vectors, asked, self.excluded, top_k),
+            self._found(vectors, asked, own, top_k),
             self._report(vectors, asked, self.excluded),
             self._report(vectors, asked, own),
         )
 
-    def _found(self, vectors: Vectors, asked: Vectors, excluded: Sequence[Sequence[int]]) -> Matches:
-        rows = [np.array(some, np.int64) for some in excluded]
-        return nearest_allowed(asked, [vectors], self.settings.top_k, ids=self.ids, excluded=rows)
+    def look_again(self, first: Method, table: TableView, queries: TableView | None, second: SecondLook) -> Method:
+        top_k, depth = self.settings.top_k, max(second.depth, self.settings.top_k)
+        vectors, asked = self._vectors(table, queries)
+        found = [self._found(vectors, asked, barred, depth) for barred in (self.excluded, self._own)]
+        named = [self.records[row] for row in self.queries]
+        (distinct, kept), unmeasured = second.ranked(named, self.records, found)
+        return Method(
+            second.label(first.name),
+            second.pairwise.fingerprint,
+            {**first.origin, **second.origin},
+            Matches(distinct.indices[:, :top_k], distinct.scores[:, :top_k]),
+            Matches(kept.indices[:, :top_k], kept.scores[:, :top_k]),
+            self._report_of(distinct, self.excluded),
+            self._report_of(kept, self._own),
+            unmeasured,
+        )
 
-    def _report(self, vectors: Vectors, asked: Vectors, excluded: Sequence[Sequence[int]]) -> RetrievalReport | None:
-        # What has no label has one of its own, which nothing else has.
-        labels: list[Hashable] = [(row,) if label is None else label for row, label in enumerate(self.labels)]
+    @property
+    def _own(self) -> list[list[int]]:
+        return [[row] for row in self.queries]
+
+    def _vectors(self, table: TableView, queries: TableView | None) -> tuple[Vectors, Vectors]:
+        ids = self.ids
+        return vectors_of(table, ids), vectors_of(queries or table, [ids[row] for row in self.queries])
+
+    def _found(self, vectors: Vectors, asked: Vectors, excluded: Sequence[Sequence[int]], k: int) -> Matches:
+        rows = [np.array(some, np.int64) for some in excluded]
+        return nearest_allowed(asked, [vectors], k, ids=self.ids, excluded=rows)
+
+    @property
+    def _labels(self) -> list[Hashable]:
+        """What has no label has one of its own, which nothing else has."""
+        return [(row,) if label is None else label for row, label in enumerate(self.labels)]
+
+    def _relevant(self, excluded: Sequence[Sequence[int]]) -> list[int]:
+        labels = self._labels
         common = Counter(labels)
-        relevant = [
+        return [
             common[labels[query]] - sum(labels[row] == labels[query] for row in some)
             for query, some in zip(self.queries, excluded, strict=True)
         ]
-        if not any(relevant):
+
+    def _report(self, vectors: Vectors, asked: Vectors, excluded: Sequence[Sequence[int]]) -> RetrievalReport | None:
+        if not any(self._relevant(excluded)):
             return None
         metrics = self.settings.metrics
-        return chosen_to_images(vectors, labels, self.queries, excluded, asked=asked, ids=self.ids, settings=metrics)
+        return chosen_to_images(
+            vectors, self._labels, self.queries, excluded, asked=asked, ids=self.ids, settings=metrics
+        )
 
-
-def _asked_by(
-    chosen: Sequence[str], records: Mapping[str, ImageRecord], tables: Mapping[str, TableView], ask: Mapping[str, Ask]
-) -> tuple[list[str], dict[str, TableView], list[LeftOut]]:
-    """The queries that all can embed, tables of those that are embedded otherwise, and the queries that are lost."""
-    asked: dict[str, TableView] = {}
-    lost: dict[str, LeftOut] = {}
-    for name, table in tables.items():
-        if not asks_otherwise(table):
-            continue
-        if name not in ask:
-            raise SearchError(f"queries to {name} are embedded otherwise than its rows; nothing is given to embed them")
-        asked[name] = ask[name]([records[image_id] for image_id in chosen])
-        told = {failure.record.image_id: failure.reason for failure in asked[name].failures()}
-        for image_id in chosen:
-            if image_id not in asked[name]:
-                lost.setdefault(
-                    image_id, LeftOut(image_id, f"no query to {name}: {told.get(image_id, 'not embedded')}")
-                )
-    return [image_id for image_id in chosen if image_id not in lost], asked, list(lost.values())
-
-
-def _unusable(records: Sequence[ImageRecord], tables: Mapping[str, TableView]) -> list[Unusable]:
-    """Pictures that lack a vector somewhere, with the first reason that a table knows."""
-    known = {name: {failure.record.image_id: failure for failure in table.failures()} for name, table in tables.items()}
-    found = []
-    for record in records:
-        lacking = [name for name, table in tables.items() if record.image_id not in table]
-        if lacking:
-            told = next((known[name][record.image_id] for name in lacking if record.image_id in known[name]), None)
-            reason = f"the table {tables[lacking[0]].path} holds no such image_id"
-            failure = Failure(record, Status.MISSING, reason) if told is None else told
-            found.append(Unusable(failure, tuple(lacking)))
-    return found
-
-
-def _choose(
-    pool: Sequence[str], rows: Mapping[str, int], bad: Mapping[str, Failure], settings: RetrievalSettings
-) -> tuple[list[str], list[LeftOut]]:
-    """The ids that are asked, in order, and those that were named and cannot be.
-
-    A sample takes ids in a seeded order of all that there are, so that a smaller one is the beginning of a larger one.
-    """
-    known = set(pool)
-    named = pool if settings.query_ids is None else list(dict.fromkeys(settings.query_ids))
-    usable, left_out = [], []
-    for image_id in named:
-        if image_id in known and image_id in rows:
-            usable.append(image_id)
-        elif settings.query_ids is not None:
-            left_out.append(LeftOut(image_id, _why_not(image_id, known, rows, bad)))
-    if settings.queries is None:
-        return usable, left_out
-    in_order = sorted(named)
-    drawn = [in_order[place] for place in permutation(settings.seed, _SAMPLE, len(in_order)).tolist()]
-    allowed = set(usable)
-    return [image_id for image_id in drawn if image_id in allowed][: settings.queries], left_out
-
-
-def _why_not(image_id: str, known: set[str], rows: Mapping[str, int], bad: Mapping[str, Failure]) -> str:
-    if image_id in bad:
-        return f"without a vector: {bad[image_id].status.value}, {bad[image_id].reason}"
-    return (
-        "a distractor, which is there to be found only" if image_id in rows and image_id not in known else "not there"
-    )
-
-
-def _first_reason(bad: Mapping[str, Failure]) -> str:
-    if not bad:
-        return ""
-    reasons = Counter(failure.status.value for failure in bad.values())
-    first = next(iter(bad.values()))
-    counts = ", ".join(f"{count:,} {status}" for status, count in reasons.most_common())
-    return f" ({counts}; the first is {first.record.image_id}: {first.reason})"
+    def _report_of(self, found: Matches, excluded: Sequence[Sequence[int]]) -> RetrievalReport | None:
+        relevant = self._relevant(excluded)
+        if not any(relevant):
+            return None
+        numbers = {label: number for number, label in enumerate(dict.fromkeys(self._labels))}
+        labels = np.array([numbers[label] for label in self._labels])
+        hits = (labels[found.indices] == labels[list(self.queries)][:, None]) & (found.indices >= 0)
+        return hits_to_report(hits, np.array(relevant), self.settings.metrics)
 
 
 def _compared(methods: Sequence[Method], settings: RetrievalSettings) -> list[Comparison]:
     per_query = {
         method.name: method.distinct_report.per_query for method in methods if method.distinct_report is not None
     }
-    return compare(per_query, seed=settings.seed, resamples=settings.resamples)
+    return compare(per_query, reference=settings.reference, seed=settings.seed, resamples=settings.resamples)

@@ -123,11 +123,15 @@ def _label(run: RetrievalRun) -> str | None:
 
 
 def _method(method: Method) -> dict[str, Any]:
+    lost = [
+        {"image_id": one.record.image_id, "status": one.status.value, "reason": one.reason} for one in method.unmeasured
+    ]
     return {
         "fingerprint": method.fingerprint.to_dict(),
         "origin": dict(method.origin),
         "without_duplicates": _report(method.distinct_report),
         "with_duplicates": _report(method.kept_report),
+        **({"unmeasured": lost} if "rerank" in method.origin else {}),
     }
 
 

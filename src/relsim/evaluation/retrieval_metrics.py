@@ -125,6 +125,29 @@ def sentences_to_images(
     return _evaluate(_Gallery(vectors, labels, ids), queries, sentence_labels, barred, settings)
 
 
+def hits_to_report(hits: Hits, relevant: Counts, settings: Settings = DEFAULT) -> RetrievalReport:
+    """Metrics of rankings that end: `hits` (Q, K) in their order, `relevant` (Q,) pictures that could be found.
+
+    What is beyond the end counts as not found, in `map` too. Raises `SearchError` where no query has a relevant one.
+    """
+    asked = np.flatnonzero(relevant > 0)
+    if not len(asked):
+        raise SearchError("no query has a relevant picture; are its labels those of the pictures?")
+    chosen, wanted = hits[asked], relevant[asked]
+    found = [metrics_at(_widened(chosen, k), wanted, k) for k in settings.ks]
+    if settings.with_map:
+        found.append({"map": average_precision(chosen, wanted)})
+    per_query = {name: values for metrics in found for name, values in metrics.items()}
+    return _report(per_query, len(hits) - len(asked), asked, settings)
+
+
+def _widened(hits: Hits, k: int) -> Hits:
+    """The first k places; where a ranking ends before, nothing is found."""
+    found: Hits = np.zeros((len(hits), k), bool)
+    found[:, : hits.shape[1]] = hits[:, :k]
+    return found
+
+
 def metrics_at(hits: Hits, relevant: Counts, k: int) -> dict[str, Scores]:
     """Precision, recall, hit and nDCG at k of each query: `hits` (Q, K) with K from k up, or all pictures there are."""
     hits = hits[:, :k]
@@ -228,8 +251,12 @@ def _evaluate(
             found.append({"map": average_precision(gallery.ranking(*task), relevant[rows])})
         parts.append({name: values for metrics in found for name, values in metrics.items()})
     per_query = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return _report(per_query, len(labels) - len(asked), asked, settings)
+
+
+def _report(per_query: Mapping[str, Scores], left_out: int, asked: Counts, settings: Settings) -> RetrievalReport:
     metrics = {name: _estimate(name, values, settings) for name, values in per_query.items()}
-    return RetrievalReport(metrics, per_query, len(labels) - len(asked), asked)
+    return RetrievalReport(metrics, per_query, left_out, asked)
 
 
 def _estimate(name: str, values: Scores, settings: Settings) -> Estimate:

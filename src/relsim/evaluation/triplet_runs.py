@@ -12,11 +12,19 @@ from numpy.typing import NDArray
 
 from relsim.data.records import Failure, ImageRecord
 from relsim.data.shard_address import is_shard_folder
-from relsim.encoders.base import AnyEncoder, query_side
+from relsim.encoders.base import AnyEncoder, AnyPairwise, query_side
+from relsim.encoders.pairwise import measure_pairs
 from relsim.encoders.stream import DEFAULT_BUDGET, Outcome, encode_records
 from relsim.errors import SourceError
 from relsim.evaluation.labels import labels_of, triplets_from_labels
-from relsim.evaluation.triplets import Triplet, TripletReport, read_triplets, score_triplets
+from relsim.evaluation.triplets import (
+    Triplet,
+    TripletReport,
+    pairs_of,
+    read_triplets,
+    score_triplets,
+    score_triplets_by_distance,
+)
 from relsim.fingerprint import Fingerprint
 
 MANIFEST, TRIPLETS = "manifest.jsonl", "triplets.jsonl"
@@ -115,6 +123,32 @@ def run_triplets(
         named = {triplet.ids[0] for triplet in triplets}
         anchors = encoded([record for record in records if record.image_id in named], asking)
     return TripletRun(score_triplets(vectors, triplets, anchors), encoder.fingerprint, tuple(failures))
+
+
+def measure_triplets(
+    records: Sequence[ImageRecord],
+    triplets: Sequence[Triplet],
+    pairwise: AnyPairwise,
+    *,
+    workers: int | None = None,
+    on_measured: Callable[[Any], None] | None = None,
+) -> TripletRun:
+    """The same by a measure of pairs; `on_measured` is called with each distance. Raises `SourceError`."""
+    known = {record.image_id: record for record in records}
+    wanted = distinct_pairs(records, triplets)
+    found = measure_pairs(
+        pairwise, [(known[one], known[other]) for one, other in wanted], workers=workers, on_measured=on_measured
+    )
+    measured = zip(wanted, found.distances, strict=True)
+    distances = {pair: distance for pair, distance in measured if distance is not None}
+    return TripletRun(score_triplets_by_distance(distances, triplets), pairwise.fingerprint, tuple(found.failures))
+
+
+def distinct_pairs(records: Sequence[ImageRecord], triplets: Sequence[Triplet]) -> list[tuple[str, str]]:
+    """The pairs that triplets ask for, each once; those with a picture that is not there are not among them."""
+    known = {record.image_id for record in records}
+    pairs = dict.fromkeys(pair for triplet in triplets for pair in pairs_of(triplet))
+    return [pair for pair in pairs if known.issuperset(pair)]
 
 
 def records_of(records: Sequence[ImageRecord], triplets: Sequence[Triplet]) -> list[ImageRecord]:

@@ -7,7 +7,8 @@ Anchor and positive share a relation, the negative shows another. What they look
     control    neither does: looks say nothing
 
 An encoder of looks fails conflict and passes aligned; an encoder of relations passes all three. A triplet counts 1
-where cos(anchor, positive) > cos(anchor, negative), 1/2 where they are equal, else 0.
+where cos(anchor, positive) > cos(anchor, negative), 1/2 where they are equal, else 0. A measure of pairs gives the two
+distances instead, of which the smaller is the nearer.
 
 Triplets are kept as JSON Lines; besides the keys of `Triplet` a line may have others, which are kept:
 
@@ -145,7 +146,29 @@ def score_triplets(
     ]
     if not usable:
         raise SourceError(f"none of the {len(triplets):,} triplets has a vector for each of its three pictures")
-    points = triplet_points(vectors, usable, asked)
+    return _report(usable, triplet_points(vectors, usable, asked), len(triplets) - len(usable))
+
+
+def score_triplets_by_distance(
+    distances: Mapping[tuple[str, str], float], triplets: Sequence[Triplet]
+) -> TripletReport:
+    """Accuracies of distances by the ids of anchor and other. Triplets that lack one are left out and counted.
+
+    Raises `SourceError` where no triplet is left.
+    """
+    usable = [triplet for triplet in triplets if all(pair in distances for pair in pairs_of(triplet))]
+    if not usable:
+        raise SourceError(f"none of the {len(triplets):,} triplets has a distance for both of its pairs")
+    near, far = np.array([[distances[pair] for pair in pairs_of(triplet)] for triplet in usable]).T
+    return _report(usable, (np.sign(far - near) + 1) / 2, len(triplets) - len(usable))
+
+
+def pairs_of(triplet: Triplet) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Anchor and positive, anchor and negative."""
+    return (triplet.anchor, triplet.positive), (triplet.anchor, triplet.negative)
+
+
+def _report(usable: Sequence[Triplet], points: NDArray[np.float64], missing: int) -> TripletReport:
     grouped: dict[str, list[int]] = {}
     for number, triplet in enumerate(usable):
         grouped.setdefault(triplet.kind, []).append(number)
@@ -154,7 +177,7 @@ def score_triplets(
         {kind: wilson(float(points[grouped[kind]].sum()), len(grouped[kind])) for kind in kinds},
         {kind: _by(usable, points, grouped[kind], lambda triplet: triplet.family) for kind in kinds},
         {kind: _by(usable, points, grouped[kind], lambda triplet: triplet.relation) for kind in kinds},
-        len(triplets) - len(usable),
+        missing,
     )
 
 
