@@ -124,6 +124,9 @@ def test_an_option_that_an_encoder_does_not_take_is_refused(refused, folder, cli
     line = refused("embed", folder, "-o", tmp_path / "t", "--encoder", clip, "--recipe", "native")
     assert line == "the encoder clip takes no --recipe; its options are cache_dir, device, dtype, model, revision"
     assert "its options are" in refused("score", folder / "p0.png", folder / "p1.png", "--encoder", f"{clip},size=3")
+    for name, needs in (("prompted", "model"), ("tuned-clip", "checkpoint_dir"), ("tuned-dino", "checkpoint_dir")):
+        told = refused("score", folder / "p0.png", folder / "p1.png", "--encoder", name)
+        assert f"the encoder {name} needs {needs}, as in {name}:{needs}=...; its options are" in told
 
 
 class TestRetrieval:

@@ -90,6 +90,7 @@ def test_a_caption_that_changed_is_embedded_anew(document, pictures, tmp_path):
     Image.new("RGB", (64, 64), "white").save(pictures / "images" / "red-white.png")
     (same,) = document(*arguments, "-o", tmp_path / "out")["tables"].values()
     assert same["embedded"] == 0
+    assert same["captions"] == {"given": 12, "written": 0}
     write("a whale beneath the ice")
     (again,) = document(*arguments, "-o", tmp_path / "out")["tables"].values()
     assert (again["embedded"], again["changed"]) == (1, 1)
@@ -113,6 +114,7 @@ def test_duplicates_count_apart(document, pictures, tmp_path):
         *retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "--distance", 0, "-o", tmp_path / "out")
     )
     assert (found["duplicates"]["queries"], found["duplicates"]["exact"]) == (12, 12)
+    assert found["tables"]["fake"]["captions"] is None
     assert alone["duplicates"]["exact"] == 0
     whole = json.loads((tmp_path / "out" / "retrieval.json").read_text())
     for query, result in zip(whole["queries"], whole["results"]["fake"], strict=True):

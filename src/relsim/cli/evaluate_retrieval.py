@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relsim.cli import options, specs
-from relsim.cli.output import emit, image_progress, note, note_failures, note_some, print_json, print_rows
+from relsim.cli.output import image_progress, print_json
+from relsim.cli.retrieval_report import captions, report
 from relsim.encoders import DEFAULT_ENCODER
 from relsim.errors import RelsimError
 
 if TYPE_CHECKING:
     from relsim.data.records import ImageRecord
-    from relsim.evaluation.comparisons import Comparison
-    from relsim.evaluation.retrieval import RetrievalRun
     from relsim.evaluation.retrieval_tables import Filled
-    from relsim.evaluation.statistics import Estimate
     from relsim.vectors.view import TableView
 
 EXIT_SOME_FAILED = 3
-_REST = "retrieval.json lists all"
 _TABLES = "tables"
 
 
@@ -163,7 +160,7 @@ def retrieval(
         summary = {**summary_form(run), "schema": "relsim.retrieval_summary/1"}
         print_json({**summary, "tables": _documents(tables, filled), "out": str(out)})
     else:
-        _report(run, filled, out)
+        report(run, filled, out)
     if run.unusable or run.left_out:
         raise typer.Exit(EXIT_SOME_FAILED)
 
@@ -213,85 +210,7 @@ def _documents(tables: Mapping[str, TableView], filled: Mapping[str, Filled]) ->
             "path": str(table.path),
             "embedded": filled[name].summary.embedded if name in filled else 0,
             "changed": filled[name].changed if name in filled else 0,
+            "captions": captions(table),
         }
         for name, table in tables.items()
     }
-
-
-def _report(run: RetrievalRun, filled: Mapping[str, Filled], out: Path) -> None:
-    duplicates = sum(len(some) - 1 for some in run.exclusions)
-    asked = f"{len(run.queries):,} queries among {len(run.records):,} pictures, {duplicates:,} duplicates left out"
-    embedded = ", ".join(_embedded(name, one) for name, one in filled.items())
-    note(f"{asked}{f'; {embedded}' if embedded else ''}")
-    shown = _shown(run)
-    rows = [
-        [f"{value.value:.3f}", _interval(value), f"{value.count:,}", kept, name, method.name]
-        for method in run.methods
-        for name, value, kept in _metrics(method.distinct_report, method.kept_report)
-        if name in shown
-    ]
-    if rows:
-        print_rows(["value", "95 % interval", "queries", "with duplicates", "metric", "encoder"], rows)
-    else:
-        note("no query has a picture of its label (field relation or group, or --label), so nothing is measured")
-    compared = [
-        [f"{one.difference.value:+.3f}", _interval(one.difference), f"{one.p_holm:.4f}", one.metric, _pair(one)]
-        for one in run.comparisons
-        if one.metric in shown
-    ]
-    if compared:
-        emit("")
-        print_rows(["difference", "95 % interval", "p (Holm)", "metric", "encoders"], compared)
-    emit(f"{out}: retrieved_images.json, retrieval.json")
-    _tell(run)
-
-
-def _embedded(name: str, one: Filled) -> str:
-    anew = f" ({one.changed:,} of them anew: picture or caption had changed)" if one.changed else ""
-    return f"{one.summary.embedded:,} embedded by {name}{anew}"
-
-
-def _shown(run: RetrievalRun) -> tuple[str, ...]:
-    """The metrics that a person sees; --json has all."""
-    k = run.settings.top_k
-    return ("precision@1", f"precision@{k}", f"recall@{k}", f"ndcg@{k}", "map")
-
-
-def _pair(comparison: Comparison) -> str:
-    return f"{comparison.first} - {comparison.second}"
-
-
-def _metrics(distinct: Any, kept: Any) -> list[tuple[str, Estimate, str]]:
-    """Each metric's name, its estimate without duplicates, and its value with them."""
-    if distinct is None:
-        return []
-    beside = {} if kept is None else kept.metrics
-    return [
-        (name, value, f"{beside[name].value:.3f}" if name in beside else "") for name, value in distinct.metrics.items()
-    ]
-
-
-def _interval(value: Estimate) -> str:
-    return f"{value.low:.3f} to {value.high:.3f}"
-
-
-def _tell(run: RetrievalRun) -> None:
-    """What a person should know: lists that are shorter than asked for, pictures and queries that were not used."""
-    longest = len(run.records) - 1
-    if run.settings.top_k > longest:
-        note(f"relsim: lists have at most {longest:,} matches, for there are no more pictures to find")
-    if run.unhashed:
-        note(
-            f"relsim: {run.unhashed:,} pictures could not be read again, so their duplicates are not known, nor "
-            "whether they changed since they were embedded"
-        )
-    if run.unusable:
-        note(f"{len(run.unusable):,} pictures could not be used")
-    note_failures([one.failure for one in run.unusable], rest=_REST)
-    for method in run.methods:
-        if method.unmeasured:
-            note(f"{len(method.unmeasured):,} pictures could not be measured by {method.name}")
-            note_failures(method.unmeasured, rest=_REST)
-    if run.left_out:
-        note(f"{len(run.left_out):,} queries could not be asked")
-    note_some([f"{lost.image_id}: {lost.reason}" for lost in run.left_out], rest=_REST)

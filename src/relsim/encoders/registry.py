@@ -263,6 +263,9 @@ def _import(reference: str) -> Factory:
     return cast("Factory", found)
 
 
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def _check_options(name: str, factory: Factory, options: dict[str, Any]) -> None:
     """Refuse options that the factory does not take, or lacks. A TypeError of its own would mean something else."""
     try:
@@ -273,6 +276,16 @@ def _check_options(name: str, factory: Factory, options: dict[str, Any]) -> None
         signature.bind(**options)
     except TypeError as error:
         takes = ", ".join(signature.parameters) or "none"
+        lacking = [
+            option
+            for option, parameter in signature.parameters.items()
+            if parameter.default is parameter.empty and parameter.kind not in _VARIADIC and option not in options
+        ]
+        if lacking and options.keys() <= signature.parameters.keys():
+            form = ",".join(f"{option}=..." for option in lacking)
+            raise EncoderError(
+                f"the encoder {name} needs {' and '.join(lacking)}, as in {name}:{form}; its options are {takes}"
+            ) from error
         raise EncoderError(f"the encoder {name}: {error}; its options are {takes}") from error
 
 

@@ -39,6 +39,7 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[Outcome], None]
 HASHES = "hashes.jsonl"
 EMBEDDED_FROM = "embedded_from"
 """The field of a kept row that tells what its vector was made from."""
+_OF_CAPTION = "caption:"
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -112,6 +113,20 @@ def fill_queries(
     return table
 
 
+def captions_read(table: TableView) -> tuple[int, int] | None:
+    """How many captions of a table were given and how many written; None for a table that no captions made.
+
+    None also for one that does not tell what its vectors were made from.
+    """
+    if "caption_field" not in table.fingerprint.to_dict():
+        return None
+    made_from = table.field(EMBEDDED_FROM)
+    if any(one is None for one in made_from):
+        return None
+    given = sum(one.startswith(_OF_CAPTION) for one in made_from)
+    return given, len(made_from) - given
+
+
 def _told(records: Sequence[ImageRecord], encoder: AnyEncoder, hashes: Mapping[str, Hashes]) -> list[ImageRecord]:
     """The records, each with what its vector is made from, as far as that is known."""
     found = []
@@ -129,7 +144,7 @@ def _content(record: ImageRecord, encoder: AnyEncoder, hashes: Hashes | None) ->
     if isinstance(encoder, CaptionReader):
         caption = encoder.given_caption(record)
         if caption is not None:
-            return f"caption:{_digest(caption)}"
+            return f"{_OF_CAPTION}{_digest(caption)}"
     if hashes is None:
         return None
     if isinstance(encoder, RecordEncoder) and not isinstance(encoder, CaptionReader):
