@@ -11,6 +11,7 @@
     ├── SearchError                  a query that cannot be answered (unknown id, wrong dimension)
     ├── EncoderError                 an encoder does not exist or cannot do what is asked
     ├── DeviceError                  a device or precision that this machine does not offer
+    │   └── MemoryShortageError      half a batch, or one picture, does not fit into memory
     ├── ResultError                  a file of results cannot be read, holds something else, or cannot be drawn
     ├── EndpointError                a model behind an endpoint cannot be asked (key, address, model, no answers)
     ├── TrainingError                a training run cannot be set up or continued (settings, data, saved state)
@@ -74,6 +75,17 @@ class EncoderError(RelsimError):
 
 class DeviceError(RelsimError):
     """A device or precision that this machine does not offer."""
+
+
+class MemoryShortageError(DeviceError):
+    """Half a batch, or one picture alone, does not fit into memory.
+
+    `pictures` is the size of the whole batch; 1 says that the picture is at fault and not the size of batches.
+    """
+
+    def __init__(self, message: str, pictures: int) -> None:
+        super().__init__(message)
+        self.pictures = pictures
 
 
 class ResultError(RelsimError):

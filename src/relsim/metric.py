@@ -24,6 +24,7 @@ from relsim.errors import CalibrationError
 from relsim.fingerprint import Fingerprint
 from relsim.models.embedded import DEFAULT
 from relsim.models.loading import Engine, load_query_vlm
+from relsim.models.memory import Halving
 from relsim.models.pixels import Patches, limit_longest_edge
 from relsim.models.query_vlm import QueryVLM
 from relsim.models.text_encoder import CaptionEncoder
@@ -79,7 +80,7 @@ class RelationalSimilarity:
         `max_image_size` caps the longer side in pixels (Lanczos); a capped picture has another embedding, which the
         fingerprint does not tell. `micro_batch_size` caps the pictures per forward pass; without it batches are cut by
         memory. A row does not depend on its batch. Raises `TypeError` for what is no PIL image, `ImageError` for a
-        picture that the recipe cannot take.
+        picture that the recipe cannot take, `MemoryShortageError` where half a batch does not fit.
         """
         for name, value in (("max_image_size", max_image_size), ("micro_batch_size", micro_batch_size)):
             if value is not None and value < 0:
@@ -90,8 +91,9 @@ class RelationalSimilarity:
             self.vlm.prepare(limit_longest_edge(image, max_image_size)) for image in preprocess_image(list(images))
         ]
         embeddings = torch.empty((len(prepared), self.vlm.dimension), device=self.device)
+        halving = Halving("a smaller micro_batch_size")
         for rows in self._batches(prepared, micro_batch_size):
-            embeddings[rows] = self.vlm.embed([prepared[row] for row in rows])
+            embeddings[rows] = torch.cat(halving.run([prepared[row] for row in rows], self.vlm.embed))
         return embeddings
 
     def embed_files(

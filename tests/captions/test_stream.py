@@ -62,12 +62,12 @@ def test_a_picture_that_the_captioner_fails_on_costs_only_itself(captioner, reco
 
     def refusing(self, batch, *options):
         if any(patches.pixels.tobytes() == bad for patches in batch):
-            raise RuntimeError("out of memory\ndetails")
+            raise RuntimeError("a shape that does not fit\ndetails")
         return healthy(self, batch, *options)
 
     monkeypatch.setattr(type(captioner._decoder), "__call__", refusing)
     found = {item.record.image_id: item for item in caption_records(records, captioner, SHORT)}
-    assert found["c.png"].reason == "RuntimeError: out of memory"
+    assert found["c.png"].reason == "RuntimeError: a shape that does not fit"
     assert found["a.png"].caption == whole["a.png"]
 
 

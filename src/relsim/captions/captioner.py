@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ from relsim.models.embedded.photographs import PhotographWatch
 from relsim.models.generation import TOP_K, AnswerDecoder, Sampling
 from relsim.models.hub import resolve_folder
 from relsim.models.lanes import split_in_lanes
+from relsim.models.memory import Halving
 from relsim.models.packed import PackedQwen25VL
 from relsim.models.pixels import Patches, PixelConfig, Recipe, cut
 from relsim.models.prompt import Prompt
@@ -59,6 +60,7 @@ class Captioner:
         self.pixels = pixels
         self.recipe = recipe
         self._watch = watch
+        self._halving = Halving("a smaller batch (--batch-size)")
         self.fingerprint = fingerprint
         """What a caption depends on beside its sampling: weights, prompt, recipe, precision."""
 
@@ -153,7 +155,8 @@ class Captioner:
     ) -> list[list[Caption]]:
         """For each prepared picture, in order, one caption for each of its `seeds`; without them that of the sampling.
 
-        `batch_size` captions of usual pictures are written together, fewer of large ones, like sizes together.
+        `batch_size` captions of usual pictures are written together, fewer of large ones, like sizes together. Once a
+        batch did not fit into memory, half as many. Raises `MemoryShortageError`.
         """
         given = [(sampling.seed,)] * len(prepared) if seeds is None else seeds
         asked = list(zip(prepared, given, strict=True))
@@ -161,7 +164,8 @@ class Captioner:
         budget = batch_size * usual_tokens(self.recipe, self.pixels, self._question)
         captions: list[list[Caption]] = [[] for _ in prepared]
         for rows in cut_by_cost(costs, budget):
-            for row, said in zip(rows, self._answer([asked[row] for row in rows], sampling), strict=True):
+            parts = self._halving.run([asked[row] for row in rows], lambda part: self._answer(part, sampling))
+            for row, said in zip(rows, chain.from_iterable(parts), strict=True):
                 captions[row] = [Caption(self._text(ids), tuple(ids)) for ids in said]
         return captions
 

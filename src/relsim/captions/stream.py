@@ -18,7 +18,7 @@ from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
 from relsim.encoders.stream import Load
 from relsim.environment import usable_cores
-from relsim.errors import ImageError
+from relsim.errors import ImageError, MemoryShortageError
 from relsim.fingerprint import Fact, Fingerprint
 from relsim.models.generation import Sampling, derived_seed
 
@@ -150,12 +150,15 @@ def _caption(captioner: CaptionWriter, plan: Plan, window: Sequence[_Read]) -> l
     """Outcomes of each picture; where the captioner fails on the window, each of them is tried alone."""
     try:
         return _drawn(captioner, plan, window)
-    except RuntimeError as error:  # out of memory, mostly
-        if len(window) == 1:
-            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            return [[Failure(window[0][0], Status.ENCODER, reason)]]
-        logger.warning("captioning %d pictures failed (%s); trying them one by one", len(window), error)
-        return [outcomes for item in window for outcomes in _caption(captioner, plan, [item])]
+    except (RuntimeError, MemoryShortageError) as error:
+        if isinstance(error, MemoryShortageError) and error.pictures > 1:
+            raise  # the size of batches is at fault and no picture
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    # Beyond the handler, so that what the failed window held in memory is free again.
+    if len(window) == 1:
+        return [[Failure(window[0][0], Status.ENCODER, reason)]]
+    logger.warning("captioning %d pictures failed (%s); trying them one by one", len(window), reason)
+    return [outcomes for item in window for outcomes in _caption(captioner, plan, [item])]
 
 
 def _drawn(captioner: CaptionWriter, plan: Plan, window: Sequence[_Read]) -> list[list[Outcome]]:

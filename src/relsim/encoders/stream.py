@@ -23,7 +23,8 @@ from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
 from relsim.encoders.base import AnyEncoder, RecordEncoder, Vectors
 from relsim.environment import usable_cores
-from relsim.errors import EncoderError, ImageError
+from relsim.errors import EncoderError, ImageError, MemoryShortageError
+from relsim.models.memory import Halving
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +66,17 @@ def encode_records(
     workers: int | None = None,
     budget: int = DEFAULT_BUDGET,
     load: Load = load_image,
+    halving: Halving | None = None,
 ) -> Iterator[Outcome]:
     """One outcome per record, window by window; inside a window failures come first, then pictures by cost.
 
     `workers` threads read (by `load`) and prepare pictures (default: one per core, at most 16); `budget` bounds the
-    summed cost of a batch, a single larger picture apart. Nothing about one picture ends the stream.
+    summed cost of a batch, a single larger picture apart. Nothing about one picture ends the stream. A batch that does
+    not fit into memory halves all that follow; `halving` keeps that beyond this call. Raises `MemoryShortageError`.
     """
     workers = workers or min(16, usable_cores())
     ahead = WINDOW_BATCHES * budget
+    halving = halving or batch_halving()
     # Closed before the pool, so that a stream that is left early does not finish what it was reading ahead.
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool,
@@ -82,7 +86,7 @@ def encode_records(
             yield from (item for item in window if isinstance(item, Failure))
             ready = [item for item in window if isinstance(item, _Ready)]
             for batch in cut_by_cost([item.cost for item in ready], budget):
-                yield from _encode(encoder, [ready[index] for index in batch])
+                yield from _encode(encoder, [ready[index] for index in batch], halving)
 
 
 def encode_all(
@@ -102,9 +106,15 @@ def encode_images(encoder: AnyEncoder, images: Sequence[Image.Image], *, budget:
     """Vectors (len(images), D) of RGB pictures in memory, in order. Raises `ImageError` for one it cannot take."""
     prepared = [encoder.prepare(image) for image in images]
     vectors = np.empty((len(images), encoder.dimension), np.float32)
+    halving = batch_halving()
     for rows in cut_by_cost([encoder.cost(item) for item in prepared], budget):
-        vectors[rows] = _checked(encoder, [prepared[row] for row in rows])
+        vectors[rows] = _checked(encoder, [prepared[row] for row in rows], halving)
     return vectors
+
+
+def batch_halving() -> Halving:
+    """What halves the batches of one run when one does not fit into memory."""
+    return Halving("a smaller budget (--batch-tokens)")
 
 
 def cut_by_cost(costs: Sequence[int], budget: int) -> list[list[int]]:
@@ -202,29 +212,34 @@ def _windows(items: Iterator[_Ready | Failure], budget: int) -> Iterator[list[_R
         yield window
 
 
-def _encode(encoder: AnyEncoder, batch: Sequence[_Ready]) -> Iterator[Outcome]:
+def _encode(encoder: AnyEncoder, batch: Sequence[_Ready], halving: Halving) -> Iterator[Outcome]:
     """Outcomes of one batch; where the encoder fails on a batch, each of its pictures is tried alone."""
     try:
-        vectors = _checked(encoder, [item.prepared for item in batch])
+        vectors = _checked(encoder, [item.prepared for item in batch], halving)
     except Exception as error:
+        if isinstance(error, MemoryShortageError) and error.pictures > 1:
+            raise
+        reason = _first_line(error)
         if len(batch) == 1:
             logger.debug("encoding %s failed", batch[0].record.image_id, exc_info=True)
-            yield Failure(batch[0].record, Status.ENCODER, _first_line(error))
+            yield Failure(batch[0].record, Status.ENCODER, reason)
             return
-        logger.warning("a batch of %d pictures failed (%s); trying them one by one", len(batch), _first_line(error))
-        for item in batch:
-            yield from _encode(encoder, [item])
+    else:
+        for item, vector in zip(batch, vectors, strict=True):
+            if np.isfinite(vector).all():
+                yield Encoded(item.record, vector.copy())  # a view would keep the whole batch in memory
+            else:
+                yield Failure(item.record, Status.ENCODER, "the encoder gave a vector that is not finite")
         return
-    for item, vector in zip(batch, vectors, strict=True):
-        if np.isfinite(vector).all():
-            yield Encoded(item.record, vector.copy())  # a view would keep the whole batch in memory
-        else:
-            yield Failure(item.record, Status.ENCODER, "the encoder gave a vector that is not finite")
+    logger.warning("a batch of %d pictures failed (%s); trying them one by one", len(batch), reason)
+    for item in batch:
+        yield from _encode(encoder, [item], halving)
 
 
-def _checked(encoder: AnyEncoder, batch: Sequence[Any]) -> Vectors:
+def _checked(encoder: AnyEncoder, batch: Sequence[Any], halving: Halving) -> Vectors:
     """Vectors of a batch; an encoder that gives another number or length of rows is refused."""
-    vectors = np.asarray(encoder.encode(batch), np.float32)
+    found = halving.run(batch, lambda part: np.asarray(encoder.encode(part), np.float32))
+    vectors = found[0] if len(found) == 1 else np.concatenate(found)
     if vectors.shape != (len(batch), encoder.dimension):
         raise EncoderError(
             f"the encoder {encoder.name} gave vectors of shape {vectors.shape} for a batch of {len(batch)}; "

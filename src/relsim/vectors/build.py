@@ -22,8 +22,9 @@ from relsim.data.identity import printable
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import AnyEncoder
-from relsim.encoders.stream import DEFAULT_BUDGET, Encoded, Load, Outcome, encode_records
+from relsim.encoders.stream import DEFAULT_BUDGET, Encoded, Load, Outcome, batch_halving, encode_records
 from relsim.fingerprint import Fingerprint
+from relsim.models.memory import Halving
 from relsim.vectors.table import VectorTable
 
 PART_ROWS = 256
@@ -74,8 +75,9 @@ def fill_table(
     """Embed the records that the table lacks. Ids must be unique. Raises `FingerprintMismatchError`, `TableError`."""
 
     def here(parts: Iterable[Sequence[ImageRecord]]) -> Iterator[EmbeddedPart]:
+        halving = batch_halving()
         for part in parts:
-            yield embed_part(part, encoder, workers=workers, budget=budget, on_outcome=on_outcome)
+            yield embed_part(part, encoder, workers=workers, budget=budget, on_outcome=on_outcome, halving=halving)
 
     return fill_table_by(table, records, here, encoder.fingerprint, part_rows=part_rows)
 
@@ -113,11 +115,12 @@ def embed_part(
     budget: int = DEFAULT_BUDGET,
     on_outcome: Progress | None = None,
     load: Load = load_image,
+    halving: Halving | None = None,
 ) -> EmbeddedPart:
     """Embed the records of one part, as `encode_records` does."""
     place = {record.image_id: number for number, record in enumerate(records)}
     part = EmbeddedPart(records, [], [])
-    for outcome in encode_records(records, encoder, workers=workers, budget=budget, load=load):
+    for outcome in encode_records(records, encoder, workers=workers, budget=budget, load=load, halving=halving):
         if isinstance(outcome, Failure):
             part.failures.append(outcome)
         else:
