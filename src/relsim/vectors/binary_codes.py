@@ -16,7 +16,7 @@ from relsim.encoders.base import Vectors
 from relsim.environment import usable_cores
 from relsim.vectors.blocks import Indices
 
-_SCAN = 16_384  # rows whose words and counts stay in the level-2 cache
+_SCAN = 65_536  # rows of a step: few enough for the caches, and so many that threads seldom wait for the interpreter
 _SHARE = 200_000  # rows that are worth a thread
 _SIEVED = 4  # words of a code that is worth counting by halves
 _WORDS_IN_A_BYTE = 3  # 192 differing bits at most, which a byte can count
