@@ -94,17 +94,23 @@ def published_way(base: Path, captioner: Path, prompt: Prompt, pixels: PixelConf
     """`generate` on a batch of prepared pictures of one size, the adapter unmerged."""
     network, _ = load_base(base, torch.float32, head=True)
     network = place(network, torch.device("cpu"), torch.float32)
-    model = PeftModel.from_pretrained(network, captioner).eval()
+    return generating(PeftModel.from_pretrained(network, captioner).eval(), prompt, pixels)
+
+
+def generating(model: Any, prompt: Prompt, pixels: PixelConfig) -> Callable[..., Tokens]:
+    """`generate` of a model on a batch of prepared pictures of one size; no token ends an answer."""
     model.generation_config.eos_token_id = None
+    device, dtype = model.device, model.dtype
 
     def write(batch: Sequence[Patches], length: int) -> Tokens:
-        ids = torch.tensor([prompt.ids(len(patches.pixels) // pixels.merge_size**2) for patches in batch])
+        ids = torch.tensor([prompt.ids(len(patches.pixels) // pixels.merge_size**2) for patches in batch]).to(device)
+        values = torch.from_numpy(np.concatenate([normalized(patches, pixels) for patches in batch]))
         with torch.no_grad():
             found = model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
-                pixel_values=torch.from_numpy(np.concatenate([normalized(patches, pixels) for patches in batch])),
-                image_grid_thw=torch.tensor([[1, *patches.grid] for patches in batch]),
+                pixel_values=values.to(device, dtype),
+                image_grid_thw=torch.tensor([[1, *patches.grid] for patches in batch], device=device),
                 mm_token_type_ids=(ids == prompt.image).long(),
                 do_sample=False,
                 max_new_tokens=length,

@@ -1,0 +1,111 @@
+"""The embedding rows of `gpu.py`: from JPEG files to vectors, one way of running the network after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from _gpu_model import Bench, compiled_blocks, published_way, to_fp8
+from _gpu_rows import Amounts, Meter, Row, prepare
+from against_published import say
+from relsim.data.records import ImageRecord
+from relsim.encoders.base import Vectors
+from relsim.encoders.relational import RelationalEncoder
+from relsim.encoders.stream import encode_all
+from relsim.models.plain import PlainForward
+
+PREPARING = "reading and preparing alone"
+
+
+class _NoNetwork:
+    """In the place of a forward pass that is never called."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+
+class _Unseen(RelationalEncoder):
+    """Reads and prepares as every encoder does; the vectors are zero."""
+
+    def encode(self, batch: Sequence[Any]) -> Vectors:
+        """Zeros (len(batch), D)."""
+        return np.zeros((len(batch), self.dimension), np.float32)
+
+
+class Embedding:
+    """The embedding rows. The plain path's vectors of the first files are what others are held against."""
+
+    def __init__(self, bench: Bench, meter: Meter, paths: Sequence[Path], amounts: Amounts) -> None:
+        self._bench, self._meter, self._amounts = bench, meter, amounts
+        wanted = [paths[number % len(paths)] for number in range(amounts.images)]
+        self._records = [ImageRecord(str(number), str(path)) for number, path in enumerate(wanted)]
+        self._reference: Any = None
+
+    def measure(self) -> None:
+        """All ways, each over weights of its own: the packed pass takes over those that it is given."""
+        bench = self._bench
+        self._preparing()
+        self._published()
+        self._way("plain", PlainForward(bench.merged().model, bench.pixels, bench.prompt))
+        forward = bench.packed()
+        self._way("ours", forward)
+        self._way("ours, compiled", forward, compiled_blocks)
+        row = Row("embedding", "ours, fp8", 0, "images/s")
+        if bench.device.type != "cuda":
+            row.note = "not measured: 8-bit products want a GPU"
+        else:
+            try:
+                to_fp8(forward)
+            except Exception as error:  # noqa: BLE001 - torchao may be absent, too old, or refuse the device
+                row.note = f"not measured: {type(error).__name__}: {str(error).splitlines()[0][:160]}"
+            else:
+                self._way("ours, fp8", forward)
+                self._way("ours, fp8 and compiled", forward, compiled_blocks)
+        if row.note:
+            self._meter.rows.append(row)
+            say(f"{row.way}: {row.note}")
+
+    def _preparing(self) -> None:
+        """Everything but the network."""
+        encoder = _Unseen(self._bench.vlm(_NoNetwork()))
+        row = Row("embedding", PREPARING, 32, "images/s")
+        self._meter.take(row, lambda: self._meter.rate(len(self._records), lambda: self._run(encoder, 32)))
+
+    def _published(self) -> None:
+        records = self._records[: self._amounts.published_images]
+        embed = published_way(self._bench, self._bench.adapted())
+
+        def one_by_one(records: Sequence[ImageRecord]) -> None:
+            for record in records:
+                embed(prepare(record, self._bench)).cpu()
+
+        def rate() -> float:
+            one_by_one(records[:2])
+            return self._meter.rate(len(records), lambda: one_by_one(records))
+
+        self._meter.take(Row("embedding", "published way", 1, "images/s"), rate)
+
+    def _way(self, name: str, forward: Any, around: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        encoder = RelationalEncoder(self._bench.vlm(forward))
+        for batch in self._amounts.batches:
+            row, kept = Row("embedding", name, batch, "images/s"), []
+
+            def rate(batch: int = batch, kept: list[Any] = kept) -> float:
+                with around():
+                    kept.append(self._run(encoder, batch, count=max(2 * batch, self._amounts.published_images)))
+                    return self._meter.rate(len(self._records), lambda: self._run(encoder, batch))
+
+            self._meter.take(row, rate)
+            if kept and self._reference is None:
+                self._reference = kept[0]
+            if kept and name != "plain":
+                both = min(len(kept[0]), len(self._reference))
+                row.cosine = float((kept[0][:both] * self._reference[:both]).sum(axis=1).min())
+
+    def _run(self, encoder: RelationalEncoder, batch: int, count: int | None = None) -> Any:
+        tokens = encoder.cost(prepare(self._records[0], self._bench))
+        return encode_all(self._records[:count], encoder, budget=batch * tokens)

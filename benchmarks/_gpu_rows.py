@@ -1,0 +1,114 @@
+"""Rows of `gpu.py`, the meter that takes them, and the picture files that are measured with."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from _gpu_model import RECIPE, Bench
+from _measure import peak_memory
+from _pictures import draw_picture
+from against_published import say
+from relsim.data.images import load_image
+from relsim.data.records import ImageRecord, LoadedImage
+from relsim.models.pixels import cut
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """How much is measured: pictures, batch sizes, tokens of a caption."""
+
+    images: int
+    published_images: int
+    batches: tuple[int, ...]
+    training: tuple[int, ...]
+    micro_batch: int
+    captions: int
+    tokens: int
+
+
+AMOUNTS = {
+    "7b": Amounts(1024, 64, (1, 8, 32, 64), (64, 256), 16, 32, 48),
+    "tiny": Amounts(16, 4, (1, 4), (4,), 2, 4, 4),
+}
+
+
+@dataclass(slots=True)
+class Row:
+    """One measurement; `rate` is None where it could not be taken, and `note` says why."""
+
+    part: str
+    way: str
+    batch: int
+    unit: str
+    rate: float | None = None
+    peak_mib: float | None = None
+    cosine: float | None = None
+    note: str = ""
+
+
+class Meter:
+    """Takes measurements and keeps them; one that fails costs only its own row."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.rows: list[Row] = []
+
+    def take(self, row: Row, measure: Callable[[], float]) -> Row:
+        """`measure` gives the rate; the peak is that of its own work."""
+        gc.collect()  # of the networks that were measured before, nothing may be left
+        cuda = self._bench.device.type == "cuda"
+        if cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        try:
+            row.rate = measure()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other rows are still wanted
+            row.note = f"not measured: {type(error).__name__}: {(str(error).strip() or '-').splitlines()[0][:160]}"
+        row.peak_mib = (torch.cuda.max_memory_allocated() if cuda else peak_memory()) / MIB
+        self.rows.append(row)
+        found = row.note if row.rate is None else f"{row.rate:.2f} {row.unit}"
+        say(f"{row.part}, {row.way}, batch {row.batch}: {found}")
+        return row
+
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self._bench.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def rate(self, count: int, work: Callable[[], object]) -> float:
+        """`count` per second of `work`, warmed up by the caller."""
+        self.wait()
+        started = time.perf_counter()
+        work()
+        self.wait()
+        return count / (time.perf_counter() - started)
+
+
+def write_jpegs(folder: Path, count: int) -> list[Path]:
+    """JPEG files of 1,024 x 768 pixels, drawn from a seed; those already there are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number:04}.jpeg" for number in range(count)]
+    for number, path in enumerate(paths):
+        if not path.exists():
+            picture = draw_picture(1024, 768, np.random.default_rng([3, number]))
+            picture.save(path.with_suffix(".partial"), "JPEG", quality=90)
+            path.with_suffix(".partial").replace(path)
+    return paths
+
+
+def prepare(record: ImageRecord, bench: Bench) -> Any:
+    """The patches of one file, in this thread."""
+    loaded = load_image(record)
+    if not isinstance(loaded, LoadedImage):
+        raise SystemExit(f"{record.source} cannot be used: {loaded.reason}")
+    return cut(loaded.image, RECIPE, bench.pixels)

@@ -1,0 +1,83 @@
+"""`benchmarks/gpu.py` with the small model: every step runs without a GPU, and what it says of ours is held to bars."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A run's folder, with `facts.json` and `table.md`."""
+    folder = tmp_path_factory.mktemp("gpu")
+    command = [sys.executable, str(SCRIPT), "--size", "tiny", "--device", "cpu", "--images", "6"]
+    command += ["--scratch", str(folder), "--json", str(folder / "facts.json"), "--markdown", str(folder / "table.md")]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(measured):
+    """The rows by what, way and batch."""
+    listed = json.loads((measured / "facts.json").read_text())["rows"]
+    return {(row["part"], row["way"], row["batch"]): row for row in listed}
+
+
+def test_every_step_is_measured(rows):
+    """But for what needs a GPU or a compiler, whose rows say why."""
+    assert {
+        ("embedding", "reading and preparing alone", 32),
+        ("embedding", "published way", 1),
+        *(("embedding", way, batch) for way in ("plain", "ours", "ours, compiled") for batch in (1, 4)),
+        ("embedding", "ours, fp8", 0),
+        ("training", "ours", 4),
+        ("captions", "published way, one at a time", 1),
+        ("captions", "published way, in a batch", 4),
+        ("captions", "ours", 1),
+        ("captions", "ours", 4),
+    } == set(rows)
+    for (_, way, _), row in rows.items():
+        assert (row["rate"] or 0) > 0 or row["note"].startswith("not measured: ")
+        assert row["rate"] or way in ("ours, compiled", "ours, fp8")
+
+
+def test_vectors_of_ours_are_those_of_the_plain_path(rows):
+    for batch in (1, 4):
+        assert rows["embedding", "ours", batch]["cosine"] == pytest.approx(1, abs=1e-5)
+
+
+def test_the_table_names_the_machine_and_every_row(measured, rows):
+    text = (measured / "table.md").read_text()
+    assert "cpu, tiny in float32" in text
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == 2 + len(rows)
+
+
+def test_what_differs_from_the_plain_path_is_told():
+    """Ours is a failure of the run; 8-bit products are refused in the table; NaN passes no gate."""
+    code = """
+import gpu, json
+from _gpu_rows import Row
+rows = [
+    Row("embedding", "plain", 8, "images/s", 2.0),
+    Row("embedding", "published way", 1, "images/s", 1.0),
+    Row("embedding", "ours", 1, "images/s", 4.0, 1.0, 0.9994),
+    Row("embedding", "ours", 8, "images/s", 6.0, 1.0, 0.9996),
+    Row("embedding", "ours, compiled", 8, "images/s", 5.0, 1.0, float("nan")),
+    Row("embedding", "ours, fp8", 8, "images/s", 9.0, 1.0, 0.998),
+]
+told = {"faults": gpu.failures(rows), "none": gpu.failures([]), "ratios": gpu.ratios(rows)}
+print(json.dumps(told | {"table": gpu.table(rows, 10.0)}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, check=True, text=True)
+    told = json.loads(done.stdout)
+    assert [fault.partition(":")[0] for fault in told["faults"]] == ["ours, batch 1", "ours, compiled, batch 8"]
+    assert "the plain path could not be measured" in told["none"][0]
+    assert told["ratios"] == {"embedding, ours to the published way": 6.0}
+    assert "| 9.00 images/s | 90 % | 1 | 0.99800, under 0.999: refused |" in told["table"]
