@@ -154,7 +154,7 @@ class TestFiles:
         (tree() / "link.png").symlink_to("gone.png")
         assert load_image(list_images(["link.png"])[0]).status is Status.MISSING
 
-    @pytest.mark.parametrize("url", ["https://x.org/a.jpg", "HTTP://x.org/", "s3://bucket/a"])
+    @pytest.mark.parametrize("url", ["https://x.org/a.jpg", "HTTP://x.org/", "ftp://x.org/a.jpg"])
     def test_a_url_is_refused_with_the_next_step(self, url):
         with pytest.raises(SourceError, match=r"is a URL.*download the images first and name their folder"):
             ids(url)

@@ -71,3 +71,11 @@ def test_a_cluster_is_asked_by_its_address_and_goes_on_afterwards(
     assert contents(tmp_path / "t") == whole
     assert embed(images, *seen.encoder, "--out", tmp_path / "t", *cluster)["skipped"] == 200
     assert seen.pictures() == 200
+
+
+def test_workers_read_from_an_address(embed, cluster, images, contents, log, tmp_path, whole):
+    seen = log("address.log")
+    embed(f"file://{images}", *seen.encoder, "--out", tmp_path / "t", *cluster, "--workers", 2)
+    rows, failures = contents(tmp_path / "t")
+    assert [(name, source.removeprefix("file://"), *rest) for name, source, *rest in rows] == whole[0]
+    assert [(name, status) for name, _, status, _ in failures] == [(name, status) for name, _, status, _ in whole[1]]

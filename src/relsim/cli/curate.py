@@ -146,7 +146,7 @@ def curate(
         raise RelsimError("--endpoint, --model and --keep-leaks belong to --groups, which is not given")
     machine = {"device": device, "dtype": dtype}
     wanted = Curation(
-        image_folder=image_folder,
+        image_folder=None if image_folder is None else Path(image_folder),
         dedup=dedup,
         filter=None if filter_ is None else _model(filter_, base_model, machine),
         threshold=threshold,

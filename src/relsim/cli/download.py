@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -160,6 +161,7 @@ def download(
     from relsim.data.download import download as run
     from relsim.data.download.options import MIB, USER_AGENT
 
+    options.check_local(out)
     where = ray_engines.Where(engine, ray_address, ray_workers)
     given = DownloadOptions(
         layout=layout,
@@ -201,11 +203,14 @@ def download(
 def _rows(source: str, copy: Path | None) -> list[ManifestRow]:
     """The rows of the list; bad lines are told and passed over."""
     from relsim.data.catalog import load_named
+    from relsim.data.remote import is_remote
+    from relsim.data.remote_sources import copy_of
     from relsim.data.seed_groups import names_folders
     from relsim.errors import SourceError
 
     bad: list[BadLine] = []
-    rows = load_named(source, local=copy, on_bad_line=bad.append)
+    with copy_of(source) if is_remote(source) else nullcontext(source) as name:
+        rows = load_named(name, local=copy, on_bad_line=bad.append)
     for line in bad[:_SHOWN_BAD_LINES]:
         note(f"relsim: passed over {line}")
     if len(bad) > _SHOWN_BAD_LINES:

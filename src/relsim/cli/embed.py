@@ -79,6 +79,7 @@ def embed(
 
     if ray_address is not None and engine != "ray":
         raise typer.BadParameter("it is for --engine ray", param_hint="--ray-address")
+    options.check_local(out)
     records = ImageDataset.open(sources, image_folder=image_folder, ids=ids, same_id="refuse").records
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
     spec = EncoderSpec.parse(encoder)

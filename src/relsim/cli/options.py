@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from relsim.metric import RelationalSimilarity
 
 MODEL_PANEL = "Model"
-SOURCES_HELP = "Image files, folders, shard folders, patterns, manifests (.jsonl), or - for a list on stdin."
+SOURCES_HELP = (
+    "Image files, folders, shard folders, patterns, manifests (.jsonl), each also at an address such as "
+    "s3://bucket/photos, or - for a list on stdin."
+)
 
 Checkpoint = Annotated[
     str | None,
@@ -69,7 +72,9 @@ Recipe = Annotated[
         rich_help_panel=MODEL_PANEL,
     ),
 ]
-ImageFolder = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images of a manifest are.")]
+ImageFolder = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Where the images of a manifest are: a folder, or an address.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs (docs/formats.md) in place of a table.")]
 
 FLAGS = ("checkpoint_dir", "base_model", "device", "dtype", "recipe")
@@ -102,8 +107,16 @@ def with_environment(given: Mapping[str, str]) -> dict[str, str]:
     return options
 
 
+def check_local(out: Path) -> None:
+    """Refuse an address, which is read from but not written to. Raises `RelsimError`."""
+    scheme, colon, rest = str(out).partition(":/")  # a path has lost the second stroke
+    if colon and scheme.isalnum() and len(scheme) > 1 and not out.exists():
+        raise RelsimError(f"{scheme}://{rest} is an address; --out names a place on this machine, to be copied later")
+
+
 def check_target(out: Path, sources: Sequence[str], *, example: str) -> None:
     """Refuse a folder, and a file that is one of the sources, as what `--out` names. Raises `RelsimError`."""
+    check_local(out)
     if out.is_dir():
         raise RelsimError(f"{out} is a folder; --out names a file, such as {example}")
     if out.exists() and any(Path(source).is_file() and out.samefile(source) for source in sources):

@@ -142,7 +142,7 @@ def _grid(text: str) -> tuple[int, int]:
     return int(columns), int(rows)
 
 
-def _collection(collection: list[str], attributes: Path | None, image_folder: Path | None) -> _Collection:
+def _collection(collection: list[str], attributes: Path | None, image_folder: str | None) -> _Collection:
     from relsim.data.dataset import ImageDataset
     from relsim.vectors.table import VectorTable
 

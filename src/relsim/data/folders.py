@@ -87,11 +87,11 @@ def matching_files(pattern: str) -> Iterator[tuple[str, str]]:
     if not os.path.isdir(root):
         raise SourceError(f"the pattern {pattern!r} begins with {root!r}, which is not a folder")
     for parts in files_below(root, depth=None if "**" in wanted else len(wanted)):
-        if _matches(parts, wanted):
+        if fits(parts, wanted):
             yield os.path.join(root, *parts), "/".join(parts)
 
 
-def _matches(parts: Sequence[str], wanted: Sequence[str]) -> bool:
+def fits(parts: Sequence[str], wanted: Sequence[str]) -> bool:
     """Whether a path fits, where `**` stands for any number of folders, none included."""
     reached = {0}
     for name in parts:

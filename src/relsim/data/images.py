@@ -1,7 +1,7 @@
 """Reading images: the one place that opens them, be they files or rows of a shard.
 
-An image is a file, or the row of a shard that an address names. It is read whole, identified by its first bytes (never
-by its name) and decoded to RGB with 8 bits a channel:
+An image is a file, here or at an address (`relsim.data.remote`), or the row of a shard that an address names. It is
+read whole, identified by its first bytes (never by its name) and decoded to RGB with 8 bits a channel:
 
 - 8-bit modes go through Pillow's `convert("RGB")`, as published: alpha is dropped and not blended, a palette
   is looked up, CMYK, YCbCr, LAB and HSV are converted by Pillow.
@@ -37,6 +37,7 @@ from PIL import ExifTags, Image, ImageFile
 
 from relsim.data.image_errors import explain_failure
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
+from relsim.data.remote import is_remote, read_image_bytes
 from relsim.data.shard_address import split_address
 from relsim.errors import ImageError
 
@@ -93,12 +94,14 @@ def load_image(record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS) -> Loade
 
 
 def read_bytes(source: str, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """The bytes of an image file, or of the row of a shard (see `relsim.data.shard_address`). Raises ImageError."""
+    """The bytes of an image file, or of a row of a shard (`relsim.data.shard_address`). Raises ImageError."""
     place = split_address(source)
     if place is not None:
         from relsim.data.shard_parts import read_shard_image
 
         return read_shard_image(*place, max_bytes=limits.max_bytes)
+    if is_remote(source):
+        return read_image_bytes(source, max_bytes=limits.max_bytes)
     try:
         _refuse_special(Path(source).stat().st_mode)
         # Between the look and the opening a pipe may take the file's place: non-blocking, and looked at again.

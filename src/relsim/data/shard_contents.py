@@ -69,18 +69,26 @@ def read_contents(folder: Path) -> Contents | None:
     """What `shards.json` says, None where there is none. Raises `ShardError` if it cannot be understood."""
     path = folder / CONTENTS_NAME
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            schema = document.get("schema") if isinstance(document, dict) else None
-            raise ValueError(f"its schema is {schema!r}, not {SCHEMA}")  # noqa: TRY301 - one kind for all that is wrong
-        return _contents(document)
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise ShardError(f"cannot read {path}: {error.strerror or error}") from error
+    return parse_contents(data, str(folder))
+
+
+def parse_contents(data: bytes, folder: str) -> Contents:
+    """What the bytes of the `shards.json` of a folder say. Raises `ShardError` if they cannot be understood."""
+    try:
+        document = json.loads(data)
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            schema = document.get("schema") if isinstance(document, dict) else None
+            raise ValueError(f"its schema is {schema!r}, not {SCHEMA}")  # noqa: TRY301 - one kind for all that is wrong
+        return _contents(document)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ShardError(
-            f"{path} is not that of a shard folder: {error}. Make it again with relsim download, or name another folder"
+            f"{folder}/{CONTENTS_NAME} is not that of a shard folder: {error}. Make it again with relsim download, or "
+            "name another folder"
         ) from error
 
 
@@ -117,7 +125,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path | str) -> Iterator[None]:
     """Turn what is wrong with a part into a `ShardError` that names it."""
     try:
         yield

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from relsim.data.parquet_pages import Spans, byte_array_spans
 from relsim.data.records import Status
+from relsim.data.remote import is_remote, opened, read_range
 from relsim.data.shard_rows import IMAGE
 from relsim.errors import ImageError
 
@@ -35,6 +36,8 @@ def read_shard_image(part: str, row: int, *, max_bytes: int) -> bytes:
     Raises `ImageError`: with the row's own status and reason where it has no image, else with what is wrong.
     """
     try:
+        if is_remote(part):  # asked for once: a part that is finished stays as it is
+            return _opened(part, ()).image(row, max_bytes)
         info = os.stat(part)  # noqa: PTH116 - once for each image
         return _opened(part, (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)).image(row, max_bytes)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -52,8 +55,13 @@ class _OpenPart:
     """A part that images are read from: its footer, what its rows say, and, once they are found, their places."""
 
     def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        self._path = path
+        if is_remote(path):
+            self._at = functools.partial(read_range, path)
+        else:
+            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            self._at = functools.partial(os.pread, self._descriptor)
+        with opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
             self._footer = file.metadata
             table = file.read(columns=["status", "reason", "sha256"], use_threads=False)
         self._states: list[str] = table["status"].to_pylist()
@@ -63,7 +71,6 @@ class _OpenPart:
             self._starts.append(self._starts[-1] + self._footer.row_group(group).num_rows)
         self._spans: dict[int, dict[int, tuple[int, int]] | None] = {}
         self._kept = threading.local()
-        self._path = path
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
@@ -106,15 +113,15 @@ class _OpenPart:
         """The column of a group as pyarrow decodes it; each thread keeps the last one."""
         if getattr(self._kept, "group", None) != group:
             self._kept.column = None
-            with pq.ParquetFile(self._path) as file:
+            with opened(self._path) as source, pq.ParquetFile(source) as file:
                 table = file.read_row_group(group, columns=[IMAGE], use_threads=False)
             self._kept.column = table[IMAGE].combine_chunks()
             self._kept.group = group
         return self._kept.column
 
     def _read(self, offset: int, size: int) -> bytes:
-        data = os.pread(self._descriptor, size, offset)
-        while len(data) < size and (more := os.pread(self._descriptor, size - len(data), offset + len(data))):
+        data = self._at(size, offset)
+        while len(data) < size and (more := self._at(size - len(data), offset + len(data))):
             data += more
         return data
 

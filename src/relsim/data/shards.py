@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from relsim.data.identity import printable
 from relsim.data.images import read_bytes
 from relsim.data.records import ImageRecord, Status
+from relsim.data.remote import opened
 from relsim.data.shard_address import CONTENTS_NAME, address, is_shard_folder
 from relsim.data.shard_contents import Contents, PartEntry, parts_in, read_contents, reading
 from relsim.data.shard_rows import COLUMNS, IMAGE, NEVER_NULL, ShardRow, from_batch, schema
@@ -73,7 +74,7 @@ class ShardFolder:
     @cached_property
     def ids(self) -> list[str]:
         """`image_hash` of every row, in the order in which they are stored; an id may come twice."""
-        return [image_id for part in self.contents.parts for image_id in self._values(part, ["image_hash"])[0]]
+        return [image_id for part in self._paths for image_id in _values(part, ["image_hash"])[0]]
 
     def rows(self, columns: Sequence[str] = TEXT_COLUMNS) -> Iterator[ShardRow]:
         """All rows in the order in which they are stored, one row group in memory at a time.
@@ -89,16 +90,7 @@ class ShardFolder:
         Of several rows of an id it stands at the place of the first and reads the first that is ok, or, if none is,
         the first; how many were passed over is logged. `source` is the row's address; `fields` are those of the list.
         """
-        chosen = self._chosen(_LIST_COLUMNS)
-        if len(chosen) < len(self):
-            count = len(self) - len(chosen)
-            _log.warning("%s: %d rows repeat an id; the first row that is ok counts for each", self.path, count)
-        parts = [str(self.path / part.name) for part in self.contents.parts]
-        with reading(self.path):
-            return [
-                ImageRecord(name, address(parts[part], row), _fields(*values))
-                for name, (_, part, row, *values) in chosen.items()
-            ]
+        return records_of(str(self.path), self._paths, self.contents)
 
     def read(self, image_id: str) -> ShardRow:
         """The row of that id, every column: of several the first that is ok, else the first, in the order of the list.
@@ -121,28 +113,53 @@ class ShardFolder:
     @cached_property
     def _places(self) -> dict[str, tuple[int, int]]:
         """The number of its part, and of its row in that, for each id."""
-        return {name: (part, row) for name, (_, part, row) in self._chosen(()).items()}
+        return {name: (part, row) for name, (_, part, row) in _chosen(self._paths, ()).items()}
 
-    def _chosen(self, columns: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-        """The row that counts for each id, in the order of the list: whether ok, part, row in the part, columns."""
-        lines: list[tuple[Any, ...]] = []
-        for number, part in enumerate(self.contents.parts):
-            rows, ids, states, *values = self._values(part, ["row", "image_hash", "status", *columns])
-            fine = [state == Status.OK.value for state in states]
-            lines += zip(rows, ids, fine, [number] * len(rows), range(len(rows)), *values, strict=True)
-        lines.sort(key=lambda line: line[0])
-        chosen: dict[str, tuple[Any, ...]] = {}
-        for _, image_id, fine, *rest in lines:
-            if image_id not in chosen or (fine and not chosen[image_id][0]):
-                chosen[image_id] = (fine, *rest)
-        return chosen
+    @property
+    def _paths(self) -> list[str]:
+        return [str(self.path / part.name) for part in self.contents.parts]
 
-    def _values(self, part: PartEntry, columns: Sequence[str]) -> list[list[Any]]:
-        """Columns of a part, read at once: listing a folder takes a tenth of the time that it takes row by row."""
-        path = self.path / part.name
-        with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read(columns=list(columns), use_threads=False)
-            return [table[name].to_pylist() for name in columns]
+
+def records_of(folder: str, parts: Sequence[str], contents: Contents) -> list[ImageRecord]:
+    """What `ShardFolder.records` gives, of parts that are here or at addresses (`relsim.data.remote`).
+
+    Raises `ShardError` for a part that is damaged or has other rows than the contents say.
+    """
+    chosen = _chosen(parts, _LIST_COLUMNS, [part.rows for part in contents.parts])
+    if len(chosen) < contents.rows:
+        count = contents.rows - len(chosen)
+        _log.warning("%s: %d rows repeat an id; the first row that is ok counts for each", folder, count)
+    with reading(folder):
+        return [
+            ImageRecord(name, address(parts[part], row), _fields(*values))
+            for name, (_, part, row, *values) in chosen.items()
+        ]
+
+
+def _chosen(
+    parts: Sequence[str], columns: Sequence[str], counts: Sequence[int] | None = None
+) -> dict[str, tuple[Any, ...]]:
+    """The row that counts for each id, in the order of the list: whether ok, part, row in the part, columns."""
+    lines: list[tuple[Any, ...]] = []
+    for number, part in enumerate(parts):
+        rows, ids, states, *values = _values(part, ["row", "image_hash", "status", *columns])
+        if counts is not None and len(rows) != counts[number]:
+            raise ShardError(f"{part} has {len(rows):,} rows, and {CONTENTS_NAME} says {counts[number]:,}")
+        fine = [state == Status.OK.value for state in states]
+        lines += zip(rows, ids, fine, [number] * len(rows), range(len(rows)), *values, strict=True)
+    lines.sort(key=lambda line: line[0])
+    chosen: dict[str, tuple[Any, ...]] = {}
+    for _, image_id, fine, *rest in lines:
+        if image_id not in chosen or (fine and not chosen[image_id][0]):
+            chosen[image_id] = (fine, *rest)
+    return chosen
+
+
+def _values(part: str, columns: Sequence[str]) -> list[list[Any]]:
+    """Columns of a part, read at once: listing a folder takes a tenth of the time that it takes row by row."""
+    with reading(part), opened(part) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+        table = file.read(columns=list(columns), use_threads=False)
+        return [table[name].to_pylist() for name in columns]
 
 
 def part_rows(path: str | os.PathLike[str], columns: Sequence[str] = TEXT_COLUMNS) -> Iterator[ShardRow]:

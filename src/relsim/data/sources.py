@@ -8,6 +8,7 @@ A source is one of:
 - the address of a row of a shard, as records have it: `shards/part-00003.parquet#17`;
 - a quoted pattern (`'photos/**/cat*.jpg'`; `*`, `?`, `[…]`, and `**` for any number of folders): files with such
   a suffix, or with the suffix that the pattern itself ends in; folders that match are passed over;
+- an address such as `s3://bucket/photos` in the place of any of the paths above (see `relsim.data.remote`);
 - `-`: a list of paths on standard input, one a line, or separated by NUL bytes;
 - a manifest `*.jsonl`: `<image_folder>/<image_hash>` with whatever image suffix is there, or the row of that id where
   the folder is a shard folder. The folder is `images/` beside the manifest if there is one, else the manifest's own.
@@ -45,6 +46,8 @@ from relsim.data.folders import files_below, is_pattern, matching_files, natural
 from relsim.data.identity import printable, unique_ids
 from relsim.data.manifest import read_manifest
 from relsim.data.records import ImageRecord
+from relsim.data.remote import is_remote, names_below
+from relsim.data.remote_sources import folder_of_manifest, images_at, is_shard_folder_at, manifest_at, records_in
 from relsim.data.shard_address import file_of, is_shard_folder
 from relsim.errors import SourceError
 
@@ -116,6 +119,8 @@ def _list_one(
 ) -> Iterator[_Found]:
     if source == "-":
         yield from _listed(sys.stdin.buffer if stdin is None else stdin)
+    elif is_remote(source):
+        yield from _at_address(source, image_folder, recursive=recursive)
     elif _URL.match(source):
         raise SourceError(f"{printable(source)} is a URL, which is not read directly: {_URL_ADVICE}")
     elif os.path.isdir(source):
@@ -126,6 +131,15 @@ def _list_one(
         yield from _by_pattern(source, image_folder)
     else:
         raise SourceError(f"{printable(source) or 'an empty name'}: no such file or folder; name {_ACCEPTED}")
+
+
+def _at_address(source: str, image_folder: str | Path | None, *, recursive: bool) -> Iterator[_Found]:
+    if source.lower().endswith(".jsonl"):
+        yield from _in_manifest(source, image_folder)
+        return
+    for address, name, fields in images_at(source, recursive=recursive, is_image=_is_image):
+        known_as = f"{source.rstrip('/')}/{name}"
+        yield _Found(address, name, fixed=fields is not None, fields=fields or {}, known_as=known_as)
 
 
 def _exists(path: str) -> bool:
@@ -190,18 +204,19 @@ def _listed(stream: IO[bytes] | IO[str]) -> Iterator[_Found]:
         path = entry.removesuffix("\r") if separator == "\n" else entry
         if not path:
             continue
-        if _URL.match(path):
+        if _URL.match(path) and not is_remote(path):
             raise SourceError(
                 f"entry {number:,} of the list on stdin is a URL, which is not read directly: {_URL_ADVICE}"
             )
         empty = False
-        yield _Found(_absolute(path), os.path.normpath(path).replace(os.sep, "/"))
+        name = path if is_remote(path) else os.path.normpath(path).replace(os.sep, "/")
+        yield _Found(_absolute(path), name)
     if empty:
         raise SourceError("the list on stdin is empty; give one path a line, or paths separated by NUL bytes")
 
 
 def _in_manifest(path: str, image_folder: str | Path | None) -> Iterator[_Found]:
-    rows = read_manifest(path)
+    rows = manifest_at(path) if is_remote(path) else read_manifest(path)
     if not rows:
         raise SourceError(f"the manifest {printable(path)} has no rows")
     folder = _manifest_folder(path, image_folder)
@@ -212,10 +227,16 @@ def _in_manifest(path: str, image_folder: str | Path | None) -> Iterator[_Found]
             raise SourceError(f"{printable(path)}: the image_hash {printable(name)} is not a plain name")
         fields = row.to_dict()
         del fields["image_hash"]
-        yield _Found(os.path.join(folder, files.get(name, name + ".png")), name, fixed=True, fields=fields)
+        found = files.get(name, name + ".png")
+        image = found if is_remote(found) else os.path.join(folder, found)
+        yield _Found(image, name, fixed=True, fields=fields)
 
 
 def _manifest_folder(path: str, image_folder: str | Path | None) -> str:
+    if image_folder is not None and is_remote(os.fspath(image_folder)):
+        return os.fspath(image_folder).rstrip("/")
+    if image_folder is None and is_remote(path):
+        return folder_of_manifest(path)
     if image_folder is not None:
         if not os.path.isdir(image_folder):
             raise SourceError(f"the image folder {printable(os.fspath(image_folder))} is not a folder")
@@ -230,17 +251,26 @@ def _files_by_stem(folder: str) -> dict[str, str]:
 
     Of a shard folder, the addresses of its rows by their ids.
     """
+    if is_remote(folder) and is_shard_folder_at(folder):
+        return {record.image_id: record.source for record in records_in(folder)}
     if is_shard_folder(folder):
         from relsim.data.shards import ShardFolder
 
         return {record.image_id: record.source for record in ShardFolder.open(folder).records()}
-    names = [parts[0] for parts in files_below(folder, depth=1) if _suffix(parts[0]) in IMAGE_SUFFIXES]
+    listed = names_below(folder, recursive=False) if is_remote(folder) else _names_in(folder)
+    names = [name for name in listed if _is_image(name)]
     names.sort(key=lambda name: (IMAGE_SUFFIXES.index(_suffix(name)), natural_key((name,))))
     return {_stem(name): name for name in reversed(names)}
 
 
+def _names_in(folder: str) -> list[str]:
+    return [parts[0] for parts in files_below(folder, depth=1)]
+
+
 def _identity(path: str, folders: dict[str, str]) -> tuple[str, str]:
     """What makes two paths one file: the real folder and the name. Two links to one file are two images."""
+    if is_remote(path):
+        return "", path
     folder, name = os.path.split(path)
     if folder not in folders:
         folders[folder] = os.path.realpath(folder)
@@ -248,6 +278,8 @@ def _identity(path: str, folders: dict[str, str]) -> tuple[str, str]:
 
 
 def _absolute(path: str) -> str:
+    if is_remote(path):
+        return path
     # Taking `..` out of the text is wrong behind a link to a folder; there the system must say where it leads.
     if os.pardir not in path.replace(os.sep, "/").split("/"):
         return os.path.abspath(path)
@@ -257,6 +289,10 @@ def _absolute(path: str) -> str:
 
 def _stem(name: str) -> str:
     return os.path.splitext(name.rsplit("/", 1)[-1])[0]
+
+
+def _is_image(name: str) -> bool:
+    return _suffix(name) in IMAGE_SUFFIXES
 
 
 def _suffix(name: str) -> str:
