@@ -87,6 +87,10 @@ class MemoryShortageError(DeviceError):
         super().__init__(message)
         self.pictures = pictures
 
+    def __reduce__(self) -> tuple[type[MemoryShortageError], tuple[str, int]]:
+        """Both arguments: workers send their errors to the process that started them."""
+        return type(self), (str(self), self.pictures)
+
 
 class ResultError(RelsimError):
     """A file of results cannot be read, holds something else, or cannot be drawn."""

@@ -2,9 +2,11 @@
 
 import logging
 
+import numpy as np
 import pytest
 import torch
 
+from relsim.captions.filtering import Scored, batch_halving, filter_records
 from relsim.captions.stream import Captioned, Plan, caption_records
 from relsim.data.records import ImageRecord, Status
 from relsim.errors import MemoryShortageError
@@ -65,3 +67,37 @@ def test_a_picture_that_cannot_be_captioned_alone_is_a_row(tight_captioner, reco
     (failure,) = caption_records(records[:1], tight_captioner(0), Plan(GREEDY))
     assert failure.status == Status.ENCODER
     assert "this picture alone" in failure.reason
+
+
+class TightFilter:
+    """A filter whose network has room for so many pictures; it is as sure of a picture as that is bright."""
+
+    name, dimension, threshold = "tight", 1, 0.5
+
+    def __init__(self, fits):
+        self.fits = fits
+
+    def budget(self, batch_size):
+        return batch_size
+
+    def prepare(self, image):
+        return float(np.asarray(image).mean() / 255)
+
+    def cost(self, prepared):
+        return 1
+
+    def encode(self, batch):
+        if len(batch) > self.fits:
+            torch.empty(2**60, dtype=torch.uint8)
+        return np.array(batch, np.float32)[:, None]
+
+
+def test_a_filter_goes_on_with_half_the_size_and_the_next_call_may_know(records, caplog):
+    halving = batch_halving()
+    for _ in range(2):
+        found = list(filter_records(records, TightFilter(2), batch_size=4, halving=halving))
+        assert found == list(filter_records(records, TightFilter(8), batch_size=4))
+        assert all(isinstance(item, Scored) for item in found)
+    assert len(warnings(caplog)) == 1
+    with pytest.raises(MemoryShortageError, match="--batch-size"):
+        list(filter_records(records, TightFilter(1), batch_size=4))

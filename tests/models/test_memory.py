@@ -1,5 +1,6 @@
 """Memory that runs out for real: the allocator is asked for more than any address space holds, and refuses at once."""
 
+import copy
 import logging
 import weakref
 
@@ -9,6 +10,9 @@ import torch
 from PIL import Image
 
 from relsim.data.records import Failure, ImageRecord, Status
+from relsim.distributed.embedding import EncoderCall, _EmbedCall
+from relsim.distributed.pictures import ReadPart
+from relsim.encoders import registry
 from relsim.encoders.fake import FakeEncoder
 from relsim.encoders.stream import Encoded, encode_images, encode_records
 from relsim.errors import MemoryShortageError
@@ -87,6 +91,20 @@ def test_later_parts_of_a_table_start_with_half_the_size(records, caplog, tmp_pa
         fill_table(table, records, encoder, part_rows=8, budget=8)
         assert len(table) == 24
     assert len(warnings(caplog)) == 1
+
+
+def test_a_worker_finds_out_once_for_all_its_parts(records, caplog, monkeypatch):
+    encoder = Tight(4)
+    monkeypatch.setattr(registry, "load_encoder", lambda name: encoder)
+    work = _EmbedCall(EncoderCall("tight"), encoder.fingerprint, 8).load()
+    parts = [work(ReadPart(records[start : start + 8])) for start in (0, 8, 16)]
+    assert [len(part.encoded) for part in parts] == [8, 8, 8]
+    assert len(warnings(caplog)) == 1
+
+
+def test_the_error_arrives_whole_from_another_process():
+    sent = copy.copy(MemoryShortageError("half a batch does not fit", 8))  # as pickle makes it anew
+    assert (str(sent), sent.pictures) == ("half a batch does not fit", 8)
 
 
 def test_half_that_does_not_fit_either_is_an_error_with_advice(records):

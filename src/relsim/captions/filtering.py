@@ -17,6 +17,7 @@ from relsim.data.records import Failure, ImageRecord, Status
 from relsim.encoders.stream import Load, encode_records
 from relsim.errors import SourceError
 from relsim.fingerprint import Fingerprint
+from relsim.models.memory import Halving
 
 KIND = "scores of a filter"
 ROWS_AT_ONCE = 64
@@ -71,24 +72,30 @@ def filter_records(
     batch_size: int = DEFAULT_BATCH,
     workers: int | None = None,
     load: Load = load_image,
+    halving: Halving | None = None,
 ) -> Iterator[Outcome]:
     """One outcome per record, in order. Nothing about one picture ends the stream.
 
     Without `threshold` that of the filter counts. `workers` threads read pictures by `load` (default: one per core, at
-    most 16).
+    most 16). `halving` keeps beyond this call that a batch did not fit into memory. Raises `MemoryShortageError`.
     """
     limit = interesting.threshold if threshold is None else threshold
     listed = list(records)
     places = {id(record): place for place, record in enumerate(listed)}
     early: dict[int, Outcome] = {}  # a window's outcomes come by size
     due = 0
-    stream = encode_records(listed, interesting, workers=workers, budget=interesting.budget(batch_size), load=load)
-    for found in stream:
+    budget, halving = interesting.budget(batch_size), halving or batch_halving()
+    for found in encode_records(listed, interesting, workers=workers, budget=budget, load=load, halving=halving):
         outcome: Outcome = found if isinstance(found, Failure) else _scored(found.record, found.vector[0].item(), limit)
         early[places[id(found.record)]] = outcome
         while due in early:
             yield early.pop(due)
             due += 1
+
+
+def batch_halving() -> Halving:
+    """What halves the batches of one run of a filter when one does not fit into memory."""
+    return Halving("a smaller batch (--batch-size)")
 
 
 def filter_to_file(

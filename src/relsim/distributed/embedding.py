@@ -17,7 +17,7 @@ from relsim.distributed.engine import PREPARING_THREADS, ask, require_same, work
 from relsim.distributed.pictures import ReadPart
 from relsim.encoders import registry
 from relsim.encoders.base import AnyEncoder
-from relsim.encoders.stream import DEFAULT_BUDGET, Outcome
+from relsim.encoders.stream import DEFAULT_BUDGET, Outcome, batch_halving
 from relsim.fingerprint import Fingerprint
 from relsim.vectors.build import EmbeddedPart, Engine, Progress, embed_part
 
@@ -82,8 +82,9 @@ class _EmbedCall:
     def load(self) -> Callable[[ReadPart], EmbeddedPart]:
         encoder = self.encoder.load()
         require_same(f"the encoder {self.encoder.name}", encoder.fingerprint, self.fingerprint)
+        halving = batch_halving()  # the worker's, for all its parts
         return lambda part: embed_part(
-            part.records, encoder, workers=PREPARING_THREADS, budget=self.budget, load=part.load
+            part.records, encoder, workers=PREPARING_THREADS, budget=self.budget, load=part.load, halving=halving
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relsim.captions.filtering import Outcome, OutcomeEngine, filter_records
+from relsim.captions.filtering import Outcome, OutcomeEngine, batch_halving, filter_records
 from relsim.captions.interesting import DEFAULT_BATCH, InterestingFilter
 from relsim.data.records import ImageRecord
 from relsim.distributed.cluster import Cluster
@@ -65,6 +65,7 @@ class _FilterCall:
         interesting = InterestingFilter.load(**self.options)
         require_same("the filter", interesting.fingerprint, self.fingerprint)
         judge: dict[str, Any] = {"threshold": self.threshold, "batch_size": self.batch_size}
+        judge["halving"] = batch_halving()  # the worker's, for all its parts
         return lambda part: list(
             filter_records(part.records, interesting, workers=PREPARING_THREADS, load=part.load, **judge)
         )
