@@ -222,7 +222,14 @@ def test_a_measure_of_pairs_ranks_the_candidates_anew(document, verb, refused, p
     assert first["top_k_scores"][0] == 0
     result = verb(*arguments, "--reference", "fake+channels")
     assert "fake+channels - fake" in result.stdout
-    assert "no method other" in refused(*arguments, "--reference", "other")
+    other = verb(*arguments[:-1], tmp_path / "untouched", "--reference", "other")
+    assert (other.exit_code, "no method other; there are fake, fake+channels" in " ".join(other.stderr.split())) == (
+        2,
+        True,
+    )
+    assert not (tmp_path / "untouched").exists()
+    alone = retrieval(pictures / "manifest.jsonl", "--encoder", "fake", "-o", tmp_path / "untouched")
+    assert "no other method" in verb(*alone, "--reference", "fake").stderr
     assert "no measure of pairs" in refused(*arguments[:-4], "--rerank", "fake", "-o", tmp_path / "none")
 
 

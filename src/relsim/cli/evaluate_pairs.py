@@ -134,10 +134,12 @@ def _report(scored: ScoredPairs, names: list[str]) -> None:
     if "distance" in scored.measures.values():
         note("a distance is the smaller the more alike; all others are cosine similarities")
     if scored.copies:
-        note(
-            f"relsim: {len(scored.copies):,} outputs are copies of their inputs, which score 1 (distance 0) and are no "
-            "analogies:"
+        what = (
+            "1 output is a copy of its input"
+            if len(scored.copies) == 1
+            else f"{len(scored.copies):,} outputs are copies"
         )
+        note(f"relsim: {what}; copies score 1 (distance 0) and are no analogies:")
         how = ["the same bytes" if copy.reason == "exact" else f"{copy.bits} bits apart" for copy in scored.copies]
         told = zip(scored.copies, how, strict=True)
         note_some([f"{copy.pair.output} ({copy.pair.method}): {text}" for copy, text in told])

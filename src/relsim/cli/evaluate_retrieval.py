@@ -97,6 +97,7 @@ def retrieval(
     looks_again = None if rerank is None else specs.load_measure(EncoderSpec.parse(rerank))
     wanted = [EncoderSpec.parse(text) for text in encoder or ([] if table else [DEFAULT_ENCODER])]
     given = _tables(table or [], [spec.label for spec in wanted])
+    _check_reference(reference, [*(spec.label for spec in wanted), *given], rerank)
     asked = None if query_from is None else read_query_ids(query_from)
     if collection:
         pictures = _records(collection, image_folder)
@@ -128,7 +129,6 @@ def retrieval(
         raise KeyboardInterrupt("finished parts are kept, run it again to go on") from None
     tables: dict[str, TableView] = {**{name: one.table for name, one in filled.items()}, **given}
     settings = RetrievalSettings(queries, asked, top_k, seed, distance, label, reference=reference)
-    sources = {"collection": collection or [], "distractors": distractors or [], "query_from": _text(query_from)}
 
     def ask(name: str) -> Callable[[Sequence[ImageRecord]], TableView]:
         def fill(records: Sequence[ImageRecord]) -> TableView:
@@ -151,7 +151,7 @@ def retrieval(
             distractors=others,
             hashes=hashes,
             settings=settings,
-            sources=sources,
+            sources={"collection": collection or [], "distractors": distractors or [], "query_from": _text(query_from)},
             ask={name: ask(name) for name in tables},
             second=second,
         )
@@ -163,6 +163,17 @@ def retrieval(
         report(run, filled, out)
     if run.unusable or run.left_out:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _check_reference(reference: str | None, labels: Sequence[str], rerank: str | None) -> None:
+    """Before pictures are embedded for nothing. Raises `BadParameter`."""
+    known = [*labels, *(f"{label}+{rerank}" for label in labels if rerank)]
+    if reference is None:
+        return
+    if reference not in known:
+        raise typer.BadParameter(f"no method {reference}; there are {', '.join(known)}", param_hint="--reference")
+    if len(known) == 1:
+        raise typer.BadParameter("there is no other method to compare it with", param_hint="--reference")
 
 
 _LIKE = "image files, folders, shard folders, patterns, manifests (.jsonl), or - for a list on stdin"

@@ -35,7 +35,10 @@ def report(run: RetrievalRun, filled: Mapping[str, Filled], out: Path) -> None:
     if rows:
         print_rows(["value", "95 % interval", "queries", "with duplicates", "metric", "encoder"], rows)
     else:
-        note("no query has a picture of its label (field relation or group, or --label), so nothing is measured")
+        note(
+            "no query has a picture of its label (field relation or group, or --label), so nothing is measured; labels "
+            "come with a manifest (.jsonl), not with the folder of its images"
+        )
     compared = [
         [f"{one.difference.value:+.3f}", _interval(one.difference), f"{one.p_holm:.4f}", one.metric, _pair(one)]
         for one in run.comparisons
