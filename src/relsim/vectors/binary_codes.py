@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ class BinaryCodes:
 
     def __init__(self, mean: Vectors, codes: NDArray[np.uint64], threads: int | None = None) -> None:
         self._mean = mean
-        self._codes = codes
+        self._codes = codes.view(np.ndarray)  # a part of a memory map costs more to make than to count
         self._threads = threads or usable_cores()
         self._bits = len(mean)
         self._seen = sum(min(64, self._bits - 64 * word) for word in range(0, len(codes), 2))
@@ -42,8 +44,7 @@ class BinaryCodes:
         if shares == 1:
             parts = [self._nearest(signs, wanted, 0, stop)]
         else:
-            with ThreadPoolExecutor(shares, thread_name_prefix="codes") as pool:
-                parts = list(pool.map(lambda start, end: self._nearest(signs, wanted, start, end), ends[:-1], ends[1:]))
+            parts = list(self._pool.map(lambda span: self._nearest(signs, wanted, *span), pairwise(ends)))
         found = np.full((len(queries), wanted), -1, np.int64)
         for number, of_shares in enumerate(zip(*parts, strict=True)):
             best = _Nearest(wanted)
@@ -52,6 +53,11 @@ class BinaryCodes:
             rows = best.rows()
             found[number, : len(rows)] = rows
         return found
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Kept, since to start threads for a query takes a tenth of its time."""
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="codes")
 
     def _nearest(self, signs: NDArray[np.uint64], count: int, start: int, stop: int) -> list[_Nearest]:
         """For each code the nearest of the rows from `start` to `stop`."""
