@@ -104,6 +104,8 @@ def killed(words: Sequence[str], table: Path, count: int) -> dict[str, Any]:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     kept = rows_of(table)
+    if kept == count:
+        raise RunError(f"all {count:,} rows were there before the command was killed: more images are needed")
     facts = run(words)
     if facts["embedded"] != count - kept:
         raise RunError(f"after the kills {kept:,} rows were there and {facts['embedded']:,} of {count:,} were embedded")
