@@ -254,3 +254,55 @@ def test_scores_are_numbers_that_json_knows(client, library):
     scores = [hit["relation"] for hit in json.loads(text)["matches"]]
     assert scores == sorted(scores, reverse=True)
     assert np.abs(scores).max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("value", ["NaN", '"\\ud800"', "1e999", "[[[[]]]]"])
+@pytest.mark.parametrize("path", ["/api/jobs", "/api/study/answers", "/api/data/none/changes", "/api/data/none/undo"])
+def test_what_json_cannot_send_back_is_refused_without_being_sent_back(client, path, value):
+    fields = ("verb", "source", "axis", "question", "person", "choice", "row", "caption", "was", "who", "seconds")
+    for body in (value, "{" + ", ".join(f'"{name}": {value}' for name in fields) + "}"):
+        answer = client.post(path, content=body.encode(), headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/json")
+        assert all(set(one) == {"type", "loc", "msg"} for one in answer.json()["detail"])
+
+
+def test_a_model_that_cannot_be_loaded_is_told_and_the_rest_goes_on(library, picture):
+    from starlette.testclient import TestClient
+
+    from relsim.web.app import create_app
+    from relsim.web.models import Models
+
+    models = Models(library, {"checkpoint_dir": "/nowhere/at/all"})
+    with TestClient(create_app(library, models), base_url="http://localhost", headers={"x-relsim": "1"}) as client:
+        brought = client.post("/api/uploads", content=picture)
+        written = client.get("/api/search", params={"text": "A ring of {Objects}"})
+        found = client.get("/api/search", params={"id": library.ids[0]})
+    assert (brought.status_code, written.status_code, found.status_code) == (503, 200, 200)
+    assert "nowhere" not in brought.text
+
+
+def test_few_pictures_are_held_in_memory_at_a_time(picture):
+    import asyncio
+
+    from relsim.web.settings import ServerSettings
+    from relsim.web.uploads import PICTURES_IN_MEMORY, Uploads
+
+    async def held():
+        async def body():
+            yield picture
+
+        now, most = 0, 0
+
+        async def bring(uploads):
+            nonlocal now, most
+            async with uploads.receive(body()):
+                now += 1
+                most = max(most, now)
+                await asyncio.sleep(0.05)
+                now -= 1
+
+        async with Uploads(ServerSettings()) as uploads:
+            await asyncio.gather(*(bring(uploads) for _ in range(3 * PICTURES_IN_MEMORY)))
+        return most
+
+    assert asyncio.run(held()) == PICTURES_IN_MEMORY

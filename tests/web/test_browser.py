@@ -127,3 +127,12 @@ def test_every_picture_has_a_text_and_every_control_a_name(open_page, nameless, 
     page = open_page(f"#/search?id={library.ids[0]}")
     results(page)
     assert nameless(page) == []
+
+
+def test_the_link_past_the_bar_stays_in_the_view(open_page):
+    page = open_page("#/map")
+    page.wait_for_selector(".map-group")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => [document.activeElement.id, location.hash]") == ["view", "#/map"]
+    assert page.locator(".map-group").count() > 0

@@ -67,7 +67,10 @@ def test_another_page_can_change_nothing(client, picture, headers):
     client.headers.pop("x-relsim")
     answer = client.post("/api/uploads", content=picture, headers=given)
     assert answer.status_code == 403
-    assert client.get("/api/search", params={"upload": "x"}, headers=given).status_code != 403  # reading is no change
+    asked = client.get("/api/search", params={"upload": "x"}, headers=given)
+    foreign = given.get("sec-fetch-site") == "cross-site"  # reading is no change, and work all the same
+    assert (asked.status_code == 403) is foreign
+    assert client.get("/", headers=given).status_code == 200  # a link from elsewhere leads here
 
 
 def test_the_own_page_can(client, picture):
@@ -95,6 +98,12 @@ def test_large_bodies_are_refused_by_what_they_say_and_by_what_they_are(web):
         422,
         "this picture cannot be used: a file of more than 5,000 bytes (too_large)",
     )
+
+
+@pytest.mark.parametrize("token", ["short", "a;b#c d+e&f", "with space", 'quoted"one', "é-é-é-é-é", "line\nline"])
+def test_a_token_fits_into_an_address_and_a_cookie(token):
+    with pytest.raises(SourceError, match="a token has"):
+        ServerSettings(token=token)
 
 
 def test_an_open_server_needs_a_token():

@@ -43,14 +43,30 @@ def test_the_document_is_as_the_page_of_formats_shows_it(document, documented):
 
 def test_far_kinds_are_apart_on_the_map_and_are_its_groups():
     rows, kinds = blobs(5, 10)
-    made = make_map([f"p{row}" for row in range(50)], rows, [f"kind {kind}" for kind in kinds])
+    texts = (
+        "{Objects} form a ring",
+        "A row of {Items}",
+        "Layers of {Material}",
+        "{Parts} fall apart",
+        "A {Whole} grows",
+    )
+    made = make_map([f"p{row}" for row in range(50)], rows, [texts[kind] for kind in kinds])
     places = np.column_stack([made.x, made.y])
     assert shares_of_own_kind(places, kinds) == 1
     assert {len({kinds[row] for row in range(50) if made.group[row] == group}) for group in range(5)} == {1}
     assert [group.size for group in made.groups] == [10] * 5
-    assert sorted(group.label for group in made.groups) == [f"kind {kind}" for kind in range(5)]
+    assert sorted(str(group.label) for group in made.groups) == sorted(texts)
     assert places.min() >= 0
     assert places.max() <= 1
+
+
+def test_a_group_is_called_by_a_caption_that_names_nothing():
+    rows, kinds = blobs(3, 10)
+    texts = ("{Objects} form a ring", "A dog named Rex in Paris", None)
+    made = make_map([str(row) for row in range(30)], rows, [texts[kind] for kind in kinds])
+    for number, group in enumerate(made.groups):
+        (kind,) = {kinds[row] for row in range(30) if made.group[row] == number}
+        assert group.label == (texts[0] if kind == 0 else None)
 
 
 def test_of_a_large_collection_the_rest_lies_among_its_likes():

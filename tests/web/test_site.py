@@ -139,6 +139,14 @@ def test_spaces_and_the_map_open_from_a_disk(site, offline, library):
     page.wait_for_selector(".plane canvas")
 
 
+def test_a_picture_that_a_browser_will_not_save_is_told(site, offline):
+    page = offline(site[0], "#/map")
+    page.wait_for_selector(".map-group")
+    page.wait_for_timeout(500)  # until pictures are drawn, by which the canvas becomes one that cannot be read
+    page.get_by_role("button", name="Save as PNG").click()
+    page.wait_for_function("() => document.body.textContent.includes('Take a screenshot')")
+
+
 def test_a_file_that_is_missing_is_told(site, browser, tmp_path, library):
     copy = shutil.copytree(site[0], tmp_path / "copy")
     for path in (copy / "data").glob("[0-9]*.js"):

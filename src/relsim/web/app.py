@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -9,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 
 from relsim._version import __version__
+from relsim.errors import RelsimError
 from relsim.web import (
     data_api,
     explain_api,
@@ -36,6 +40,7 @@ from relsim.web.state import State
 
 STATIC = Path(str(files("relsim.web").joinpath("static")))
 _COME_BACK = "1"  # seconds
+logger = logging.getLogger(__name__)
 
 
 class Refusal(BaseModel):
@@ -46,6 +51,7 @@ class Refusal(BaseModel):
 
 _REFUSED: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Refusal, "description": "It cannot be asked so, by you, or now."},
+    503: {"model": Refusal, "description": "What it needs is not there, such as a model that cannot be loaded."},
     507: {"model": Refusal, "description": "It could not be kept."},
 }
 
@@ -78,6 +84,8 @@ def create_app(
     )
     app.state.relsim = state
     app.add_exception_handler(BusyError, _busy)
+    app.add_exception_handler(RequestValidationError, _unfit)
+    app.add_exception_handler(RelsimError, _lacking)
     for part in (search_api, explain_api, images_api, space_api, map_api, data_api, results_api, study_api, jobs_api):
         app.include_router(part.router)
 
@@ -99,6 +107,18 @@ def create_app(
     app.add_middleware(Guard, settings=given)
     app.add_middleware(Watch, metrics=state.metrics)
     return app
+
+
+async def _unfit(_: Request, error: Any) -> Response:
+    """What is wrong with each value, without the value itself: not all that JSON can hold can be sent back."""
+    told = [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
+    body = json.dumps({"detail": told}, default=str)  # ASCII alone, half characters included
+    return Response(body, status_code=422, media_type="application/json")
+
+
+async def _lacking(_: Request, error: Any) -> JSONResponse:
+    logger.warning("not answered: %s", error)
+    return JSONResponse({"detail": f"this cannot be answered here: {type(error).__name__}"}, status_code=503)
 
 
 async def _busy(_: Request, error: Any) -> JSONResponse:

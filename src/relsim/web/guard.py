@@ -2,6 +2,7 @@
 
 - The Host header must be a name that the server knows: a foreign page whose name leads here gets nothing.
 - With a token set, a request brings it as `Authorization: Bearer …` or as the cookie that `/?token=…` sets.
+- A page of another site gets nothing of the API: to be asked costs work, even where it cannot read the answer.
 - What changes something must come from a page of this server: browsers say so in `Sec-Fetch-Site` or `Origin`; and
   it must carry the header `X-Relsim`, which no form and no foreign page can send.
 - Answers forbid scripts from elsewhere, frames and sniffing.
@@ -31,6 +32,7 @@ COOKIE = "relsim_token"
 WRITE_HEADER = b"x-relsim"
 UPLOADS = "/api/uploads"  # its bodies are pictures, and it counts them itself
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_API = "/api/"
 _OPEN = frozenset({"/healthz"})
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -81,6 +83,8 @@ class Guard:
             return 421, "this server is not called that; name it with --server-name"
         if scope["path"] not in _OPEN and not self._may_ask(headers):
             return 401, "a token is needed: open the address that the server printed"
+        if scope["path"].startswith(_API) and headers.get(b"sec-fetch-site") == b"cross-site":
+            return 403, "a page of another site cannot ask for this"
         if scope["method"] not in _SAFE and (reason := _why_foreign(headers, host)) is not None:
             return 403, reason
         length = headers.get(b"content-length", b"0")

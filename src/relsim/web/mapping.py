@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relsim._version import __version__
+from relsim.captions.anonymity import check
 from relsim.data.shuffling import permutation
 from relsim.encoders.base import Vectors
 from relsim.environment import usable_cores
@@ -160,7 +161,8 @@ def _told(
     for number, middle in enumerate(middles):
         members = np.flatnonzero(group == number)
         order = members[np.argsort(-(rows[members] @ middle), kind="stable")]
-        known = [text for row in order[: _TIES * _TIES] if (text := captions[row])]
+        near = (captions[row] for row in order[: _TIES * _TIES])
+        known = [text for text in near if text and check(text).ok]
         label = next((text for text in known if text not in taken), known[0] if known else None)
         taken.add(label or "")
         x, y = places[order[0]].tolist()
@@ -236,7 +238,18 @@ class MapMaker:
 
 def digest(ids: Sequence[str], vectors: Vectors, captions: Sequence[str | None]) -> str:
     """Of all that a map follows from: 16 hex digits."""
-    recipe = [LAID_OUT, _DIRECTIONS, _PERPLEXITY, _NEAREST, _FEWEST_GROUPS, _MOST_GROUPS, _PER_GROUP, _TIES, _EDGE]
+    recipe = [
+        "anonymous labels",
+        LAID_OUT,
+        _DIRECTIONS,
+        _PERPLEXITY,
+        _NEAREST,
+        _FEWEST_GROUPS,
+        _MOST_GROUPS,
+        _PER_GROUP,
+        _TIES,
+        _EDGE,
+    ]
     facts: Mapping[str, Any] = {
         "schema": SCHEMA,
         "relsim": __version__,

@@ -14,7 +14,7 @@ from relsim.errors import ImageError, SearchError
 from relsim.web.batching import BusyError
 from relsim.web.library import Neighbour, Question
 from relsim.web.state import State
-from relsim.web.uploads import TooSlowError
+from relsim.web.uploads import UPLOADS, TooSlowError
 
 router = APIRouter(prefix="/api", tags=["search"])
 
@@ -109,17 +109,18 @@ async def receive(request: Request) -> Uploaded:
     """Receive a picture (the body of the request is the file) and make it ready for searching."""
     state: State = request.app.state.relsim
     try:
-        image = await state.uploads.receive(request.stream())
+        async with state.uploads.receive(request.stream()) as image:
+            upload = state.uploads.keep(image, await state.picture(image))
     except ClientDisconnect:
         raise HTTPException(_LEFT, "the picture did not arrive") from None  # nobody reads it, but it is counted
     except BusyError as error:
-        state.metrics.refused.labels(str(error)).inc()
+        if str(error) == UPLOADS:
+            state.metrics.refused.labels(UPLOADS).inc()
         raise
     except TooSlowError:
         raise HTTPException(_SLOW, "the picture did not arrive in time") from None
     except ImageError as error:
         raise HTTPException(_UNUSABLE, f"this picture cannot be used: {told(error)}") from error
-    upload = state.uploads.keep(image, await state.picture(image))
     return Uploaded(upload=upload.token, width=upload.width, height=upload.height)
 
 

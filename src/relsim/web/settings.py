@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from relsim.errors import SourceError
 
 MIB = 2**20
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,}")
 LOOPBACK_NAMES = frozenset({"localhost"})
 
 
@@ -56,8 +58,8 @@ class ServerSettings:
         _check("port", self.port, 0 <= self.port <= 65_535, "from 0 to 65,535")
         if self.token is None and not is_loopback(self.host):
             raise SourceError(f"others can reach {self.host}: give --token, or listen on 127.0.0.1")
-        if self.token is not None and (len(self.token) < 8 or not self.token.isascii() or not self.token.isprintable()):
-            raise SourceError("a token has at least 8 printable ASCII characters")
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
+            raise SourceError("a token has at least 8 letters, digits, and the signs - . _ ~, to fit into an address")
 
     @property
     def known_names(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ nothing else along. Only what has passed there is decoded here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -30,6 +31,9 @@ from relsim.web.settings import ServerSettings
 from relsim.web.thumbnails import shrink
 
 SHOWN_SIDE = 384
+UPLOADS = "uploads"
+PICTURES_IN_MEMORY = 4
+"""Decoded pictures that are held at a time, of up to 190 MB each; others wait on the disk for their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Uploads:
         self._kept: OrderedDict[str, Upload] = OrderedDict()
         self._stack = AsyncExitStack()
         self._arriving = 0
+        self._pixels = asyncio.Semaphore(PICTURES_IN_MEMORY)
 
     async def __aenter__(self) -> Uploads:
         given = self._settings
@@ -79,10 +84,14 @@ class Uploads:
         """The upload of a token, None where it is unknown or has been given up for later ones."""
         return self._kept.get(token)
 
-    async def receive(self, pieces: AsyncIterator[bytes]) -> Image.Image:
-        """The picture of a request's body. Raises `ImageError` where it cannot be used, `TooSlowError`, `BusyError`."""
+    @contextlib.asynccontextmanager
+    async def receive(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[Image.Image]:
+        """The picture of a request's body, which holds a place until the context ends.
+
+        Raises `ImageError` where it cannot be used, `TooSlowError`, `BusyError`.
+        """
         if self._arriving >= self._settings.uploads_at_once:
-            raise BusyError("uploads")
+            raise BusyError(UPLOADS)
         self._arriving += 1
         body = Body(self._folder)
         try:
@@ -90,7 +99,8 @@ class Uploads:
                 await asyncio.wait_for(self._fill(body, pieces), self._settings.upload_seconds)
             except asyncio.TimeoutError:
                 raise TooSlowError from None
-            return await self._decoded(body)
+            async with self._pixels:
+                yield await self._decoded(body)
         finally:
             body.close()
             self._arriving -= 1

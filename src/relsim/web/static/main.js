@@ -82,4 +82,8 @@ async function begin() {
   show();
 }
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // "#view" is no view, and would lead to the first one
+  main.focus();
+});
 begin();

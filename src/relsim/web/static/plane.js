@@ -1,6 +1,6 @@
 // A plane of pictures on a canvas: zoom (wheel, pinch, buttons, keys), pan, hover, click, lasso, PNG.
 
-import { h } from "./dom.js";
+import { h, say } from "./dom.js";
 import { Gestures, STEP } from "./gestures.js";
 import { marks, picture, Thumbnails } from "./marks.js";
 
@@ -281,10 +281,15 @@ export class Plane {
   }
 
   save() {
-    this.canvas.toBlob((blob) => {
-      const address = URL.createObjectURL(blob);
-      h("a", { href: address, download: `${this.name}.png` }).click();
-      setTimeout(() => URL.revokeObjectURL(address), 10_000);
-    });
+    try {
+      this.canvas.toBlob((blob) => {
+        const address = URL.createObjectURL(blob);
+        h("a", { href: address, download: `${this.name}.png` }).click();
+        setTimeout(() => URL.revokeObjectURL(address), 10_000);
+      });
+    } catch {
+      // Files are strangers to each other: what was drawn of them cannot be read again.
+      say("A browser saves no picture of a page that is opened from a disk. Take a screenshot, or serve the folder.");
+    }
   }
 }

@@ -366,7 +366,13 @@ function bars(image) {
         "div",
         { class: axis, title: percentile === null ? "" : percent(percentile) },
         h("dt", {}, label),
-        h("dd", {}, h("span", { class: "bar", style: { "--value": String(Math.max(0, value)) }, "aria-hidden": "true" }), score(value)),
+        h(
+          "dd",
+          {},
+          h("span", { class: "bar", style: { "--value": String(Math.max(0, value)) }, "aria-hidden": "true" }),
+          score(value),
+          percentile !== null && h("small", { title: percent(percentile) }, `${Math.floor(percentile)} %`),
+        ),
       ),
     ),
   );
