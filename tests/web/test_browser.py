@@ -136,3 +136,45 @@ def test_the_link_past_the_bar_stays_in_the_view(open_page):
     page.keyboard.press("Enter")
     assert page.evaluate("() => [document.activeElement.id, location.hash]") == ["view", "#/map"]
     assert page.locator(".map-group").count() > 0
+
+
+def test_the_keyboard_goes_on_from_what_was_found(open_page):
+    page = open_page()
+    page.locator(".card a").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".card .bars")
+    page.wait_for_function("() => document.activeElement.tagName === 'H1'")
+    page.locator("#blend").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(600)
+    assert page.evaluate("() => document.activeElement.id") == "blend"
+
+
+def test_a_picture_that_is_dropped_in_another_view_leaves_the_page_where_it_is(open_page):
+    page = open_page("#/map")
+    page.wait_for_selector(".map-group")
+    prevented = page.evaluate("""() => {
+      const carried = new DataTransfer();
+      carried.items.add(new File(["x"], "x.png", { type: "image/png" }));
+      return ["dragover", "drop"].map((name) => {
+        const event = new DragEvent(name, { dataTransfer: carried, bubbles: true, cancelable: true });
+        document.body.dispatchEvent(event);
+        return event.defaultPrevented;
+      });
+    }""")
+    assert prevented == [True, True]
+    page.wait_for_function("() => document.getElementById('status').textContent.includes('view Search')")
+    assert page.url.endswith("#/map")
+
+
+def test_who_leaves_before_a_picture_has_arrived_stays_away(open_page, picture, tmp_path):
+    page = open_page()
+    page.wait_for_selector(".card")
+    (tmp_path / "own.png").write_bytes(picture)
+    page.route("**/api/uploads", lambda route: (page.wait_for_timeout(1_000), route.continue_()))
+    with page.expect_response("**/api/uploads"):
+        page.set_input_files("input[type=file]", str(tmp_path / "own.png"))
+        page.evaluate("() => { location.hash = '#/map'; }")
+        page.wait_for_selector(".map-group")
+    page.wait_for_timeout(500)
+    assert page.url.endswith("#/map")

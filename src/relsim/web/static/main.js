@@ -1,7 +1,7 @@
 // The shell: which view is shown, by the part of the address after #.
 
 import { get, Refused } from "./api.js";
-import { count, h } from "./dom.js";
+import { count, h, say } from "./dom.js";
 import { SearchView } from "./search.js";
 
 /**
@@ -82,6 +82,14 @@ async function begin() {
   show();
 }
 
+// A picture that is dropped where nothing takes it would take the place of the page.
+for (const name of ["dragover", "drop"]) {
+  addEventListener(name, (event) => {
+    if (![...event.dataTransfer.types].includes("Files")) return;
+    event.preventDefault();
+    if (name === "drop" && shown !== "search") say("Pictures are taken by the view Search.");
+  });
+}
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // "#view" is no view, and would lead to the first one
   main.focus();

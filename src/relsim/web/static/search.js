@@ -66,6 +66,14 @@ export class SearchView {
     this.update(values);
   }
 
+  /** The keyboard goes on from the heading where what it stood on has gone. */
+  focusHeading() {
+    const heading = this.head.querySelector("h1");
+    if (document.activeElement !== document.body || !heading) return;
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+  }
+
   /** Take pictures that are dropped or pasted. */
   listen(signal) {
     addEventListener("dragover", (event) => this.dragged(event), { signal });
@@ -100,6 +108,7 @@ export class SearchView {
       );
       this.showQuery(found);
       this.showMatches(found);
+      this.focusHeading();
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof Refused)) throw error;
@@ -347,7 +356,8 @@ export class SearchView {
     say("Looking at your picture \u2026");
     try {
       const { upload: token } = await upload(file);
-      this.go({ upload: token, blend: this.blend() });
+      // Whoever has gone to another view meanwhile stays there.
+      if (!this.listeners.signal.aborted) this.go({ upload: token, blend: this.blend() });
     } catch (error) {
       say(error.message);
     }
