@@ -44,6 +44,11 @@ PriceOut = Annotated[
 ]
 
 
+def kept_in(default: str) -> Any:
+    """The option for the folder of answers, which is somewhere else by default in each verb."""
+    return typer.Option(metavar="DIR", help=f"Where answers are kept. Default: {default}.", rich_help_panel=PANEL)
+
+
 def prices_of(price_in: float | None, price_out: float | None) -> Prices | None:
     """Both prices, or None without either. Raises `RelsimError` for one alone."""
     from relsim.endpoint.replies import Prices

@@ -103,14 +103,7 @@ def caption(
     per_minute: asking.PerMinute = None,
     timeout: asking.Timeout = 120.0,
     tries: asking.Tries = 6,
-    replies: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Where answers are kept. Default: not beyond the end of the command.",
-            rich_help_panel=asking.PANEL,
-        ),
-    ] = None,
+    replies: Annotated[Path | None, asking.kept_in("not beyond the end of the command")] = None,
     engine: ray_engines.Engine = "local",
     ray_address: ray_engines.Address = None,
     ray_workers: ray_engines.Workers = None,

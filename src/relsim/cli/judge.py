@@ -47,12 +47,7 @@ def judge(
     per_minute: asking.PerMinute = None,
     timeout: asking.Timeout = 120.0,
     tries: asking.Tries = 6,
-    replies: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Where answers are kept. Default: beside --out.", rich_help_panel=asking.PANEL
-        ),
-    ] = None,
+    replies: Annotated[Path | None, asking.kept_in("beside --out")] = None,
     ask_again: asking.AskAgain = False,
     price_in: asking.PriceIn = None,
     price_out: asking.PriceOut = None,
