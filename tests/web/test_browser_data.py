@@ -21,13 +21,26 @@ def folder(tmp_path_factory, library):
     write_manifest(folder / "pictures.jsonl", rows)
     rows = [ManifestRow(f"h{n}", f"https://a.example/{n}.png", CAPTIONS[n % 5]) for n in range(130)]
     write_manifest(folder / "words.jsonl", rows)
+    rows = [ManifestRow(name, None, grouped(n), {"group": n % GROUPS}) for n, name in enumerate(library.ids[:GROUPED])]
+    write_manifest(folder / "grouped.jsonl", [*rows, ManifestRow("alone", None, "A ring of {Objects}")])
     return folder
+
+
+GROUPS, GROUPED = 14, 42
+"""Groups of three rows each, which do not lie together in the list."""
+
+
+def grouped(number):
+    """The caption of a row: that of its group, but in group 3 each has its own."""
+    group = number % GROUPS
+    return f"Row {number} of {{Objects}}" if group == 3 else f"{CAPTIONS[group % 3]} {'more ' * group}"
 
 
 @pytest.fixture(scope="module")
 def server(start_server, folder):
     """A server that shows lists, in the place of the one that all tests share."""
-    with start_server("--data", str(folder / "pictures.jsonl"), "--data", str(folder / "words.jsonl")) as running:
+    lists = [f"--data={folder / name}.jsonl" for name in ("pictures", "words", "grouped")]
+    with start_server(*lists) as running:
         yield running
 
 
@@ -152,14 +165,88 @@ def test_the_corrected_list_can_be_taken_along(open_page, folder, server):
     assert taken.value.path().read_bytes() == server.ask("/api/data/words/corrected.jsonl")[1]
 
 
-PLACES = ["#/data?list=pictures", "#/data?list=words&finding=animal", "#/data?list=pictures&row=1"]
+def groups(page):
+    """Rows of each group that is shown, by the name that stands above them."""
+    page.wait_for_selector(".group img, .empty")
+    return dict(
+        page.eval_on_selector_all(
+            ".group",
+            """all => all.map(one => [
+              one.querySelector("h2").textContent,
+              [...one.querySelectorAll("li")].map(row => Number(row.dataset.row)),
+            ])""",
+        )
+    )
+
+
+def test_groups_are_whole_wherever_their_rows_stand_and_more_come_by_a_key(open_page):
+    page = open_page("#/data?list=grouped&show=groups")
+    whole = {f"Group {group}": list(range(group, GROUPED, GROUPS)) for group in range(GROUPS)}
+    assert groups(page) == dict(list(whole.items())[:12])
+    page.focus("text=More groups")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"() => document.querySelectorAll('.group').length === {GROUPS}")
+    assert groups(page) == whole
+    assert page.evaluate("document.activeElement.textContent") == "Group 12"
+    assert page.is_hidden("text=More groups")
+    assert page.inner_text(".told") == f"Groups that hold {GROUPED} of {GROUPED + 1} rows"
+
+
+def test_a_caption_that_a_group_shares_stands_above_it_once(open_page):
+    page = open_page("#/data?list=grouped&show=groups")
+    groups(page)
+    first, fourth = page.locator(".group").nth(0), page.locator(".group").nth(3)
+    assert first.locator("header q").inner_text().strip() == CAPTIONS[0]
+    assert first.locator(".caption").count() == 0
+    assert fourth.locator("header q").count() == 0
+    assert fourth.locator(".caption").all_inner_texts() == [f"Row {n} of {{Objects}}" for n in (3, 17, 31)]
+    assert page.locator(".group").nth(1).locator("header q mark").all_inner_texts() == ["dog"]
+
+
+def test_filters_choose_groups_which_stay_whole(open_page):
+    page = open_page("#/data?list=grouped&show=groups&text=row+17")
+    assert groups(page) == {"Group 3": [3, 17, 31]}
+
+
+def test_a_picture_leads_to_its_group_and_the_group_to_its_rows(open_page):
+    page = open_page("#/data?list=grouped")
+    page.click("[data-index='5'] .of")
+    page.wait_for_selector(".group")
+    assert groups(page) == {"Group 5": [5, 19, 33]}
+    assert page.inner_text(".told") == f"3 of {GROUPED + 1} rows, group 5"
+    page.click("[data-row='19'] a")
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    page.click("text=Clear filters")
+    page.wait_for_function("() => document.querySelectorAll('.group').length === 12")
+
+
+def test_a_caption_is_corrected_within_its_group(open_page):
+    page = open_page("#/data?list=grouped&show=groups")
+    groups(page)
+    page.click("[data-row='16'] a")
+    page.wait_for_selector("dialog[open] .verdict")
+    page.fill("#corrected", "Another {Object}")
+    page.fill("#who", "Ada")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("() => document.querySelector('#reviewed').textContent === 'Row 30'")
+    page.keyboard.press("Escape")
+    assert page.locator("[data-row='16'] .caption").inner_text() == "Another {Object}"
+    assert page.locator(".group").nth(2).locator(".caption").count() == 1
+
+
+PLACES = [
+    *("#/data?list=pictures", "#/data?list=grouped&show=groups"),
+    *("#/data?list=words&finding=animal", "#/data?list=pictures&row=1"),
+]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1440, "light")])
 def test_it_fits_and_can_be_read(open_page, faint, nameless, width, scheme):
     for place in PLACES:
         page = open_page(place, width=width, scheme=scheme)
-        page.wait_for_selector("dialog[open] .verdict" if "row=" in place else "tr[data-row], .cell img")
+        page.wait_for_selector("dialog[open] .verdict" if "row=" in place else "tr[data-row], .cell img, .group img")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert faint(page) == []
         assert nameless(page) == []

@@ -4,11 +4,13 @@ import { get, Refused } from "./api.js";
 import { count, h, hear, say } from "./dom.js";
 import { marked, told } from "./findings.js";
 import { Grid } from "./grid.js";
+import { Groups } from "./groups.js";
 import { Review } from "./review.js";
 
 const PAGE = 50;
 const RANGES = ["smallest", "largest", "shortest", "longest"];
 const FILTERS = ["text", "status", "anonymous", "finding", "captioned", "corrected", "group", ...RANGES];
+const MODES = { pictures: "Pictures", groups: "Groups", rows: "Rows" };
 const WAIT = 250; // milliseconds after a key
 
 export class DataView {
@@ -155,25 +157,33 @@ export class DataView {
     const filtered = FILTERS.some((one) => values[one] !== undefined);
     this.clear.hidden = !filtered;
     this.clear.setAttribute("href", this.address({ ...this.kept(), page: undefined }));
-    const pictures = this.pictures();
-    this.modes.hidden = !this.summary.pictures;
+    const modes = this.offered();
+    this.modes.hidden = modes.length < 2;
     this.modes.replaceChildren(
-      ...["pictures", "rows"].map((mode) =>
+      ...modes.map((mode) =>
         h(
           "a",
           {
             class: "button small",
             href: this.address({ ...values, show: mode, page: undefined, row: undefined }),
-            "aria-current": String((mode === "pictures") === pictures),
+            "aria-current": String(mode === this.mode()),
           },
-          mode === "pictures" ? "Pictures" : "Rows",
+          MODES[mode],
         ),
       ),
     );
   }
 
-  pictures() {
-    return this.values.show ? this.values.show === "pictures" && this.summary.pictures > 0 : this.summary.pictures > 0;
+  /** As what the rows of this list can be shown. */
+  offered() {
+    const { pictures, groups } = this.summary;
+    return [pictures > 0 && "pictures", groups > 0 && "groups", "rows"].filter(Boolean);
+  }
+
+  mode() {
+    const modes = this.offered();
+    if (modes.includes(this.values.show)) return this.values.show;
+    return modes.includes("pictures") ? "pictures" : "rows";
   }
 
   /** What a new filter leaves as it is. */
@@ -205,6 +215,11 @@ export class DataView {
     return `#/data${given.length ? `?${new URLSearchParams(given)}` : ""}`;
   }
 
+  /** Where all rows of a row's group are, side by side. */
+  groupAddress(row) {
+    return this.address({ ...this.kept(), show: "groups", group: row.group });
+  }
+
   /** Change the address; `quietly` leaves no trace in the history. */
   go(values, quietly = false) {
     const hash = this.address(values);
@@ -221,26 +236,55 @@ export class DataView {
     this.asking.abort();
     this.asking = new AbortController();
     this.rows = new Map();
-    const pictures = this.pictures();
-    this.page = pictures ? 0 : Math.max(0, Math.floor(Number(this.values.page) || 1) - 1);
-    const first = await this.load(this.page);
-    this.total = first.total;
-    const group = this.values.group;
-    const text = `${count(this.total)} of ${count(this.summary.rows)} rows${group === undefined ? "" : `, group ${group}`}`;
-    this.told.textContent = text;
-    hear(text);
     this.grid?.stop();
-    this.grid = null;
+    this.grid = this.groups = null;
+    const mode = this.mode();
+    this.page = mode === "rows" ? Math.max(0, Math.floor(Number(this.values.page) || 1) - 1) : 0;
+    if (mode === "groups") await this.drawGroups();
+    else this.total = (await this.load(this.page)).total;
+    this.tell();
+    hear(this.told.textContent);
     if (!this.total) this.body.replaceChildren(h("p", { class: "empty" }, "No row passes these filters."));
-    else if (pictures) this.drawGrid();
-    else this.drawTable();
+    else if (mode === "pictures") this.drawGrid();
+    else if (mode === "rows") this.drawTable();
+  }
+
+  /** Say how many rows pass. */
+  tell() {
+    const { group } = this.values;
+    const text = `${count(this.total)} of ${count(this.summary.rows)} rows${group === undefined ? "" : `, group ${group}`}`;
+    this.told.textContent = this.groups && group === undefined ? `Groups that hold ${text}` : text;
   }
 
   async load(page) {
-    const filters = Object.fromEntries(FILTERS.map((one) => [one, this.values[one]]));
-    const found = await get(this.path("/rows"), { ...filters, start: page * PAGE, count: PAGE }, this.asking.signal);
+    const found = await this.ask({ ...this.filters(), start: page * PAGE, count: PAGE });
     for (const [place, row] of found.rows.entries()) this.rows.set(found.start + place, row);
     return found;
+  }
+
+  ask(values) {
+    return get(this.path("/rows"), values, this.asking.signal);
+  }
+
+  filters() {
+    return Object.fromEntries(FILTERS.map((one) => [one, this.values[one]]));
+  }
+
+  async drawGroups() {
+    const { signal } = this.asking;
+    const filters = this.filters();
+    const groups = new Groups({
+      find: (start, number) => this.ask({ ...filters, smallest: filters.smallest ?? 1, start, count: number }),
+      whole: async (group, number) => (await this.ask({ group, start: 0, count: number })).rows,
+      card: (row, shared) => this.card(row, shared),
+      link: (group) => this.address({ ...this.kept(), group }),
+      failed: (error) => error.name !== "AbortError" && say(error.message),
+    });
+    await groups.more();
+    signal.throwIfAborted();
+    this.groups = groups;
+    this.total = groups.total;
+    this.body.replaceChildren(groups.element);
   }
 
   drawGrid() {
@@ -248,7 +292,7 @@ export class DataView {
     this.grid = new Grid({
       total: this.total,
       label: `${count(this.total)} rows`,
-      text: 66,
+      text: this.summary.groups > 0 ? 88 : 66,
       draw: (index) => (this.rows.has(index) ? this.card(this.rows.get(index)) : null),
       need: async (first, last) => {
         for (let page = Math.floor(first / PAGE); page <= Math.floor((last - 1) / PAGE); page++) {
@@ -268,8 +312,10 @@ export class DataView {
     this.grid.start();
   }
 
-  card(row) {
+  /** A row as a picture. `shared` is the caption of the group among whose pictures it stands, if it is shown there. */
+  card(row, shared) {
     const caption = row.caption || "no caption";
+    const group = shared === undefined && row.group !== null && this.values.group !== row.group;
     return h(
       "article",
       { class: "card" },
@@ -280,7 +326,9 @@ export class DataView {
           ? h("img", { src: this.picture(row), alt: caption, loading: "lazy", decoding: "async" })
           : h("span", { class: "none" }, h("span", { class: "hidden" }, caption), statusName(row.status), row.reason && h("span", { class: "note" }, row.reason)),
       ),
-      h("p", { class: "caption", "aria-hidden": "true" }, row.caption ? marked(row.caption, row.findings) : "no caption"),
+      (!shared || row.caption !== shared) &&
+        h("p", { class: "caption", "aria-hidden": "true" }, row.caption ? marked(row.caption, row.findings) : "no caption"),
+      group && h("a", { class: "of", href: this.groupAddress(row) }, `group ${row.group} (${count(row.group_size)})`),
     );
   }
 
@@ -347,7 +395,7 @@ export class DataView {
       return;
     }
     const number = Number(wanted);
-    const row = [...this.rows.values()].find((one) => one.row === number) || (await get(this.path("/row"), { row: number }));
+    const row = [...this.known().values()].find((one) => one.row === number) || (await get(this.path("/row"), { row: number }));
     this.review ||= new Review(this, () => {
       this.review = null;
       if (this.values.row !== undefined) this.go({ ...this.values, row: undefined }, true);
@@ -357,12 +405,19 @@ export class DataView {
 
   /** The row `step` places after a row among those found, null where there is none. */
   async beside(row, step) {
-    const found = [...this.rows.entries()].find(([, one]) => one.row === row.row);
+    const known = this.known();
+    const found = [...known.entries()].find(([, one]) => one.row === row.row);
     if (!found) return null;
     const place = found[0] + step;
+    if (this.groups) return known.get(place) || null;
     if (place < 0 || place >= this.total) return null;
     if (!this.rows.has(place)) await this.load(Math.floor(place / PAGE));
     return this.rows.get(place) || null;
+  }
+
+  /** Rows that are here, by their place among those shown. */
+  known() {
+    return this.groups ? new Map(this.groups.rows.entries()) : this.rows;
   }
 
   /** Take a corrected row in the place of what is shown of it; the list stays as it was found. */
@@ -371,8 +426,9 @@ export class DataView {
     const old = this.body.querySelector(`tr[data-row="${row.row}"]`);
     if (old) old.replaceWith(this.line(row, this.summary.groups > 0, Object.keys(this.summary.statuses).length > 1));
     this.grid?.refresh();
+    this.groups?.took(row);
     await this.summarise();
-    this.told.textContent = `${count(this.total)} of ${count(this.summary.rows)} rows`;
+    this.tell();
   }
 }
 

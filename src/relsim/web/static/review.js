@@ -72,7 +72,13 @@ export class Review {
           this.history,
         ),
       ),
-      h("p", { class: "note about" }, aboutRow(row), row.link && h("a", { href: row.link, target: "_blank", rel: "noopener noreferrer" }, "Open its address")),
+      h(
+        "p",
+        { class: "note about" },
+        aboutRow(row),
+        row.group !== null && [h("a", { href: this.view.groupAddress(row) }, "Its group"), " "],
+        row.link && h("a", { href: row.link, target: "_blank", rel: "noopener noreferrer" }, "Open its address"),
+      ),
       h("p", { class: "line" }, step("Earlier", -1), step("Later", 1), h("button", { type: "button", onclick: () => this.close() }, "Close")),
     );
     this.lint(row.caption === this.text.value ? row : null);
