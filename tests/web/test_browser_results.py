@@ -104,6 +104,29 @@ def test_a_match_opens_beside_its_query(open_page, server):
     page.wait_for_selector("dialog", state="detached")
 
 
+def test_a_long_list_says_how_long_it_is_and_has_more_by_a_key(start_server, library, open_page, tmp_path):
+    names = list(library.ids[:63])
+    row = {"query_image_id": names[0], "query_image_path": "", "top_k_image_ids": names[1:]}
+    row |= {"top_k_image_paths": [""] * 62, "top_k_scores": [0.5] * 62}
+    (tmp_path / "retrieved_images.json").write_text(json.dumps({"long": [row]}))
+    with start_server("--results", str(tmp_path)) as running:
+        page = open_page("#/results", of=running)
+        shown(page)
+        method = page.locator(".answer section[aria-label='long']")
+        titles = "all => all.map(one => one.title)"
+        assert method.locator(".found-picture").evaluate_all(titles) == names[1:11]
+        assert method.locator(".rest").inner_text().split("\n") == ["40 more", "10 of 62 shown"]
+        method.locator(".rest button").focus()
+        page.keyboard.press("Enter")
+        assert method.locator(".found-picture").evaluate_all(titles) == names[1:51]
+        assert page.evaluate("document.activeElement.title") == names[11]
+        method.locator(".rest button").click()
+        assert method.locator(".found-picture").evaluate_all(titles) == names[1:]
+        assert method.locator(".rest").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+        page.context.close()
+
+
 def test_text_of_a_run_is_never_markup(start_server, retrieval_run, browser, tmp_path):
     written = json.loads((retrieval_run / "retrieved_images.json").read_text())
     evil = "<img src=x onerror=document.body.dataset.evil=1>"

@@ -5,7 +5,8 @@ import { sideBySide } from "./compare.js";
 import { count, h, hear, say, score } from "./dom.js";
 
 const PAGE = 20;
-const SHOWN = 10;
+const SHOWN = 10; // matches of a method at first
+const MORE = 40; // and at each press of the button after them
 const ORDERS = [
   ["file", "as in the file"],
   ["low", "lowest of A first"],
@@ -228,13 +229,31 @@ export class ResultsView {
             "section",
             { "aria-label": method },
             h("h2", {}, method, measure && h("span", { class: "note" }, value === null ? `no ${told(measure)}` : `${told(measure)} ${number(value)}`)),
-            answer.matches[index].length
-              ? h("ol", { class: "ranked" }, answer.matches[index].slice(0, SHOWN).map((match) => h("li", {}, this.match(query, method, match))))
-              : h("p", { class: "note" }, "Found nothing."),
+            answer.matches[index].length ? this.ranked(query, method, answer.matches[index]) : h("p", { class: "note" }, "Found nothing."),
           );
         }),
       ),
     );
+  }
+
+  /** What a method found, the first of them; a button at the end has more. */
+  ranked(query, method, matches) {
+    const list = h("ol", { class: "ranked" });
+    const rest = h("button", { type: "button", class: "small", onclick: () => show(MORE).querySelector("button").focus() });
+    const end = h("li", { class: "rest" }, rest, h("span", { class: "note" }));
+    const show = (some) => {
+      const shown = list.querySelectorAll("li:not(.rest)").length;
+      const added = matches.slice(shown, shown + some).map((match) => h("li", {}, this.match(query, method, match)));
+      const left = matches.length - shown - added.length;
+      list.append(...added, left ? end : "");
+      if (!left) end.remove();
+      rest.textContent = `${count(Math.min(left, MORE))} more`;
+      rest.setAttribute("aria-label", `${count(Math.min(left, MORE))} more that ${method} found`);
+      end.lastChild.textContent = `${count(matches.length - left)} of ${count(matches.length)} shown`;
+      return added[0];
+    };
+    show(SHOWN);
+    return list;
   }
 
   match(query, method, match) {
