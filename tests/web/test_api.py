@@ -1,5 +1,6 @@
 """The JSON API: what is searched for is found, and what is wrong is told."""
 
+import asyncio
 import io
 import json
 
@@ -91,6 +92,14 @@ def test_a_pair_has_the_scores_of_both_tables(client, library):
     assert told["look"] == pytest.approx(float(library.look.vector(one) @ library.look.vector(other)), abs=1e-6)
 
 
+@pytest.fixture
+def pictures():
+    """Processes that decode."""
+    from relsim.web.pictures import Bounds, Pictures
+
+    return Pictures(Bounds(2, 10**7, 10**7, 30.0))
+
+
 class TestThumbnails:
     @pytest.mark.parametrize("side", [96, 192, 384, 1024])
     def test_they_fit_into_the_side_and_are_never_enlarged(self, client, library, side):
@@ -107,14 +116,35 @@ class TestThumbnails:
         )
         assert (again.status_code, again.content) == (304, b"")
 
-    def test_memory_has_a_limit(self, library):
+    def test_memory_has_a_limit(self, library, pictures):
         from relsim.web.thumbnails import Thumbnails
 
         records = list(library.records.values())[:12]
-        thumbnails = Thumbnails(20_000)
-        made = [thumbnails.of(record, 192) for record in records]
-        assert sum(map(len, made)) > 20_000 >= thumbnails._size
-        assert [thumbnails.of(record, 192) for record in records] == made
+
+        async def twice():
+            async with pictures:
+                thumbnails = Thumbnails(pictures, 20_000)
+                made = [await thumbnails.of(record, 192) for record in records]
+                assert sum(map(len, made)) > 20_000 >= thumbnails._size
+                assert [await thumbnails.of(record, 192) for record in records] == made
+
+        asyncio.run(twice())
+
+    def test_many_who_ask_for_one_picture_have_it_made_once(self, library, pictures, monkeypatch):
+        from relsim.web import pictures as module
+        from relsim.web.thumbnails import Thumbnails
+
+        read, record = [], library.records[library.ids[0]]
+        given = module.read_bytes
+        monkeypatch.setattr(module, "read_bytes", lambda *some, **named: read.append(some) or given(*some, **named))
+
+        async def together():
+            async with pictures:
+                thumbnails = Thumbnails(pictures, 10**6)
+                return await asyncio.gather(*(thumbnails.of(record, 96) for _ in range(20)))
+
+        assert len(set(asyncio.run(together()))) == 1
+        assert len(read) == 1
 
     def test_a_file_that_has_gone_is_told(self, models, new_table, unit):
         from starlette.testclient import TestClient
@@ -282,8 +312,6 @@ def test_a_model_that_cannot_be_loaded_is_told_and_the_rest_goes_on(library, pic
 
 
 def test_few_pictures_are_held_in_memory_at_a_time(picture):
-    import asyncio
-
     from relsim.web.settings import ServerSettings
     from relsim.web.uploads import PICTURES_IN_MEMORY, Uploads
 

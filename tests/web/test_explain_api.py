@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from relsim.captions.anonymity import check
+from relsim.data.images import read_image
 from relsim.explain.occlusion import means_in
 from relsim.explain.pair import Settings, explain_pair
 from relsim.web.library import Library
 from relsim.web.models import Models
-from relsim.web.thumbnails import source_image
 
 
 def test_the_reasons_are_those_of_python(client, library, models):
     first, second = library.ids[3], library.ids[9]
     told = client.get("/api/explain", params={"id": first, "other": second}).json()
     with models.alone() as (relation, look, sentences, captioner):
-        images = source_image(library.records[first]), source_image(library.records[second])
+        images = read_image(library.records[first]).image, read_image(library.records[second]).image
         settings = Settings(curves=False, captions=["{Objects} arranged in a ring"])
         own = explain_pair(
             relation.vlm, sentences, images, attributes=look, writer=captioner, check=check, settings=settings

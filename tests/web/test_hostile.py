@@ -1,5 +1,6 @@
 """Clients that mean harm, against real servers: by sockets, so that nothing is made right on the way."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -17,6 +18,13 @@ from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
+
+from relsim.data.images import read_image
+from relsim.data.records import ImageRecord
+from relsim.web.explaining import Shown
+from relsim.web.library import Question
+from relsim.web.settings import ServerSettings
+from relsim.web.state import State
 
 SHORT = """
 import sys
@@ -276,6 +284,55 @@ class TestHostilePictures:
         assert {answer[0] for answer in answers} == {422}
         assert server.ask("/api/uploads", picture)[0] == 201
         assert memory(server.process.pid) - resident < 300e6
+
+
+class TestHostilePicturesOfTheCollection:
+    @pytest.fixture
+    def slow(self, library, tmp_path, monkeypatch):
+        """The id of an image whose file takes for ever to decode."""
+        file, known = tmp_path / "slow.jpeg", library.record
+        file.write_bytes(endless_jpeg())
+        slow = ImageRecord(library.ids[0], str(file))
+        monkeypatch.setattr(library, "record", lambda name: slow if name == slow.image_id else known(name))
+        return slow.image_id
+
+    def test_it_is_told_and_holds_nothing_up(self, web, library, slow):
+        client = web(decode_seconds=1)
+        told = client.get("/api/thumbnail", params={"id": slow})
+        why = "decoding it takes more than 1 s (timeout)"
+        assert (told.status_code, told.json()["detail"]) == (404, f"the picture cannot be shown: {why}")
+        began = time.monotonic()
+        assert client.get("/api/thumbnail", params={"id": slow, "side": 96}).status_code == 404
+        assert time.monotonic() - began < 1  # it is not tried again
+        told = client.get("/api/explain", params={"id": library.ids[1], "other": slow})
+        assert (told.status_code, told.json()["detail"]) == (404, f"a picture cannot be read: {why}")
+        assert client.get("/api/thumbnail", params={"id": library.ids[1]}).status_code == 200
+
+    def test_a_server_ends_while_it_is_decoded(self, library, models, slow):
+        """What explains waits for a process, and the end for what explains."""
+
+        async def ended():
+            vector, look = library.vectors(slow)
+            shown = Shown(slow, None, Question(vector, look, 1))
+            async with State(library, models, ServerSettings(decode_seconds=1)) as state:
+                asked = asyncio.create_task(state.why(shown, shown))
+                await asyncio.sleep(0.3)
+            asked.cancel()
+
+        asyncio.run(asyncio.wait_for(ended(), 30))
+
+
+def test_no_picture_is_decoded_in_the_process_of_the_server(web, library, picture, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("decoded here")
+
+    monkeypatch.setattr("relsim.data.images._decoded", refuse)
+    client = web()
+    with pytest.raises(AssertionError, match="decoded here"):
+        read_image(library.records[library.ids[0]])
+    assert client.post("/api/uploads", content=picture).status_code == 201
+    assert client.get("/api/thumbnail", params={"id": library.ids[0]}).status_code == 200
+    assert client.get("/api/explain", params={"id": library.ids[0], "other": library.ids[1]}).status_code == 200
 
 
 def memory(process):

@@ -48,7 +48,8 @@ class Batcher(Generic[Asked, Answer]):
                 await self._task
         while not self._queue.empty():
             self._queue.get_nowait()[1].cancel()
-        self._thread.shutdown(cancel_futures=True)
+        # What is at work may need the event loop to end.
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
     @property
     def waiting(self) -> int:

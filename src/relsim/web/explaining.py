@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, final
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, final
 from PIL import Image
 
 from relsim.captions.anonymity import check
+from relsim.data.records import ImageRecord
 from relsim.errors import SearchError
 from relsim.web.library import Library, Question
 from relsim.web.models import Models
-from relsim.web.thumbnails import source_image
 
 if TYPE_CHECKING:  # the rest of relsim.explain brings torch, for which the first view shall not wait
     from relsim.explain.pair import Explanation, PictureExplanation
@@ -73,10 +73,13 @@ class Why:
 
 @final
 class Explainer:
-    """Explains pairs with the models of a library; the last ones are kept. For one thread."""
+    """Explains pairs with the models of a library; the last ones are kept. For one thread.
 
-    def __init__(self, library: Library, models: Models) -> None:
-        self._library, self._models = library, models
+    `read` gives the picture of a record; it raises `ImageError`.
+    """
+
+    def __init__(self, library: Library, models: Models, read: Callable[[ImageRecord], Image.Image]) -> None:
+        self._library, self._models, self._read = library, models, read
         self._kept: OrderedDict[tuple[Any, Any], Why] = OrderedDict()
 
     def explain(self, pairs: Sequence[tuple[Shown, Shown]]) -> list[Why]:
@@ -117,7 +120,8 @@ class Explainer:
     def _image(self, shown: Shown) -> Image.Image:
         record = None if shown.image_id is None else self._library.record(shown.image_id)
         if record is not None:
-            return source_image(record)
+            return self._read(record)
+        # The server wrote this file itself.
         return Image.open(BytesIO(shown.file or b"")).convert("RGB")
 
     def _caption(self, shown: Shown) -> str | None:

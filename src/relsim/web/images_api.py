@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from typing import Annotated, Any
 
@@ -136,7 +135,7 @@ async def thumbnail_of(request: Request, record: ImageRecord, side: int) -> Resp
     state: State = request.app.state.relsim
     _check_side(side)
     try:
-        data = await asyncio.get_running_loop().run_in_executor(state.threads, state.thumbnails.of, record, side)
+        data = await state.thumbnails.of(record, side)
     except ImageError as error:
         raise HTTPException(404, f"the picture cannot be shown: {told(error)}") from error
     return _picture(request, data)

@@ -110,7 +110,7 @@ async def receive(request: Request) -> Uploaded:
     state: State = request.app.state.relsim
     try:
         async with state.uploads.receive(request.stream()) as image:
-            upload = state.uploads.keep(image, await state.picture(image))
+            upload = await state.uploads.keep(image, await state.picture(image))
     except ClientDisconnect:
         raise HTTPException(_LEFT, "the picture did not arrive") from None  # nobody reads it, but it is counted
     except BusyError as error:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import final
 
@@ -22,12 +21,14 @@ from relsim.web.library import Library, Neighbour, Question
 from relsim.web.mapping import MapMaker
 from relsim.web.metrics import Metrics
 from relsim.web.models import Models, PictureVectors
+from relsim.web.pictures import Bounds, Pictures
 from relsim.web.settings import ServerSettings
 from relsim.web.thumbnails import Thumbnails
 from relsim.web.uploads import Uploads
 
 logger = logging.getLogger(__name__)
-_THUMBNAIL_THREADS = 2
+_DECODERS = 2
+_LARGEST_FILE, _MOST_PIXELS = 256 * 2**20, 100_000_000  # of pictures that the operator has chosen to show
 _FIRST_PAGE_SECONDS = 0.7
 
 
@@ -43,16 +44,19 @@ class State:
         self.about = library.about()
         self.metrics = Metrics()
         self.metrics.images.set(len(library))
-        self.thumbnails = Thumbnails(settings.thumbnail_bytes)
+        self.pictures = Pictures(Bounds(_DECODERS, _LARGEST_FILE, _MOST_PIXELS, settings.decode_seconds))
+        self.thumbnails = Thumbnails(self.pictures, settings.thumbnail_bytes)
         self.uploads = Uploads(settings)
         self.map = MapMaker(library, cache_folder() / "maps")
-        self.threads = ThreadPoolExecutor(_THUMBNAIL_THREADS, thread_name_prefix="thumbnail")
         limits = {"most": settings.batch, "waiting": settings.waiting}
         self._searches: Batcher[Question, list[Neighbour]] = Batcher("search", library.search, **limits)
         self._pictures: Batcher[Image.Image, PictureVectors] = Batcher("pictures", models.pictures, **limits)
         self._sentences: Batcher[str, Vectors] = Batcher("sentences", models.sentences, **limits)
         self._reasons: Batcher[tuple[Shown, Shown], Why] = Batcher(
-            "explain", Explainer(library, models).explain, most=1, waiting=settings.explanations
+            "explain",
+            Explainer(library, models, self.pictures.wait_for).explain,
+            most=1,
+            waiting=settings.explanations,
         )
         self._stack = AsyncExitStack()
         self._warming: asyncio.Task[None] | None = None
@@ -63,7 +67,7 @@ class State:
     async def __aenter__(self) -> State:
         if self.extras.jobs is not None:
             await self._stack.enter_async_context(self.extras.jobs)
-        for part in (self.uploads, self._searches, self._pictures, self._sentences, self._reasons):
+        for part in (self.pictures, self.uploads, self._searches, self._pictures, self._sentences, self._reasons):
             await self._stack.enter_async_context(part)
         self._warming = asyncio.create_task(self._warm_up())
         return self
@@ -74,7 +78,6 @@ class State:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._warming
         await self._stack.aclose()
-        self.threads.shutdown(cancel_futures=True)
         self.extras.close()
 
     def count_waiting(self) -> None:

@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
-import threading
 from collections import OrderedDict
 
 from PIL import Image
 
-from relsim.data.images import Limits, read_image
-from relsim.data.records import ImageRecord
+from relsim.data.records import ImageRecord, Status
+from relsim.errors import ImageError
+from relsim.web.pictures import Pictures
 
 SIDES = (96, 192, 384, 1024)
 """Longest sides in pixels that may be asked for."""
 MEDIA_TYPE = "image/webp"
-_LIMITS = Limits(max_bytes=256 * 2**20, max_pixels=100_000_000)
+_SLOW_ONES = 1_024
+"""Pictures of which is kept that they take too long: they shall not hold up the others each time."""
 
 
 class Thumbnails:
-    """Thumbnails of images by id and side. Thread-safe; the least used go first. Raises `ImageError` of the image."""
+    """Thumbnails of images by id and side, for one event loop; the least used go first."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, pictures: Pictures, most_bytes: int) -> None:
+        self._pictures = pictures
         self._most = most_bytes
-        self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._making: dict[tuple[str, int], asyncio.Task[bytes]] = {}
+        self._slow: OrderedDict[str, str] = OrderedDict()  # why, by id
         self._size = 0
 
-    def of(self, record: ImageRecord, side: int) -> bytes:
-        """The picture of a record as WebP, its longest side at most `side`."""
+    async def of(self, record: ImageRecord, side: int) -> bytes:
+        """The picture of a record as WebP, its longest side at most `side`. Raises `ImageError` of the image.
+
+        However many ask for it meanwhile, it is made once.
+        """
         key = (record.image_id, side)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        data = shrink(source_image(record), side)
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = data
-                self._size += len(data)
-            while self._size > self._most and len(self._kept) > 1:
-                self._size -= len(self._kept.popitem(last=False)[1])
-        return data
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        if record.image_id in self._slow:
+            raise ImageError(Status.TIMEOUT, self._slow[record.image_id])
+        if key not in self._making:
+            self._making[key] = asyncio.create_task(self._make(record, side))
+            self._making[key].add_done_callback(lambda task: self._made(key, task))
+        return await asyncio.shield(self._making[key])
 
+    async def _make(self, record: ImageRecord, side: int) -> bytes:
+        image = await self._pictures.of(record, side=side)
+        return await self._pictures.in_thread(lambda: shrink(image, side))
 
-def source_image(record: ImageRecord) -> Image.Image:
-    """The picture of a record of the collection, in RGB. Raises `ImageError`."""
-    return read_image(record, limits=_LIMITS).image
+    def _made(self, key: tuple[str, int], task: asyncio.Task[bytes]) -> None:
+        del self._making[key]
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ImageError) and error.status == Status.TIMEOUT:
+            self._slow[key[0]] = error.reason
+            while len(self._slow) > _SLOW_ONES:
+                self._slow.popitem(last=False)
+        if task.cancelled() or error is not None:
+            return
+        self._kept[key] = task.result()
+        self._size += len(self._kept[key])
+        while self._size > self._most and len(self._kept) > 1:
+            self._size -= len(self._kept.popitem(last=False)[1])
 
 
 def shrink(image: Image.Image, side: int) -> bytes:

@@ -1,8 +1,4 @@
-"""Pictures that people bring: received with limits, decoded first in a process of its own, kept for a while in memory.
-
-The process (that of downloads) has limits of time, memory and pixels, so a file that is made to hang or to burst takes
-nothing else along. Only what has passed there is decoded here.
-"""
+"""Pictures that people bring: received with limits, decoded in a process of its own, kept for a while in memory."""
 
 from __future__ import annotations
 
@@ -20,20 +16,18 @@ from typing import final
 from PIL import Image
 
 from relsim.data.download.bodies import Body
-from relsim.data.download.decoding import DecodeError, Decoders
-from relsim.data.download.options import DownloadOptions
-from relsim.data.images import Limits, decode_image
 from relsim.data.records import Status
 from relsim.errors import ImageError
 from relsim.web.batching import BusyError
 from relsim.web.models import PictureVectors
+from relsim.web.pictures import Bounds, Pictures
 from relsim.web.settings import ServerSettings
 from relsim.web.thumbnails import shrink
 
 SHOWN_SIDE = 384
 UPLOADS = "uploads"
 PICTURES_IN_MEMORY = 4
-"""Decoded pictures that are held at a time, of up to 190 MB each; others wait on the disk for their turn."""
+"""Decoded pictures that are held at a time, of up to 256 MB each; others wait on the disk for their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +59,8 @@ class Uploads:
     async def __aenter__(self) -> Uploads:
         given = self._settings
         self._folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="relsim-uploads-")))
-        options = DownloadOptions(
-            decoders=1,
-            decode_timeout=given.decode_seconds,
-            max_bytes=given.max_upload_bytes,
-            max_pixels=given.max_upload_pixels,
-        )
-        self._decoders = await self._stack.enter_async_context(Decoders(options))
+        bounds = Bounds(1, given.max_upload_bytes, given.max_upload_pixels, given.decode_seconds)
+        self._pictures = await self._stack.enter_async_context(Pictures(bounds))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -105,10 +94,11 @@ class Uploads:
             body.close()
             self._arriving -= 1
 
-    def keep(self, image: Image.Image, vectors: PictureVectors) -> Upload:
+    async def keep(self, image: Image.Image, vectors: PictureVectors) -> Upload:
         """Keep a picture under a new token; the oldest of too many goes."""
         token = secrets.token_urlsafe(16)
-        upload = Upload(token, image.width, image.height, vectors, shrink(image, SHOWN_SIDE))
+        shown = await self._pictures.in_thread(lambda: shrink(image, SHOWN_SIDE))
+        upload = Upload(token, image.width, image.height, vectors, shown)
         self._kept[token] = upload
         while len(self._kept) > self._settings.uploads_kept:
             self._kept.popitem(last=False)
@@ -125,10 +115,4 @@ class Uploads:
     async def _decoded(self, body: Body) -> Image.Image:
         if body.size == 0:
             raise ImageError(Status.EMPTY, "no bytes arrived")
-        try:
-            await self._decoders.decode(body)
-        except DecodeError as error:
-            raise ImageError(error.status, error.reason) from error
-        limits = Limits(max_bytes=self._settings.max_upload_bytes, max_pixels=self._settings.max_upload_pixels)
-        data = b"".join(body.pieces())
-        return await asyncio.to_thread(decode_image, data, limits=limits)
+        return await self._pictures.decoded(body)

@@ -217,6 +217,29 @@ def test_the_published_png_comes_of_the_one_decoding(made, monkeypatch):
         assert payload == encoded(Image.open(io.BytesIO(data)).convert("RGB"), "PNG"), name
 
 
+def test_the_picture_itself_comes_as_it_would_be_decoded_here(quick, body, made):
+    """Of every kind, from memory and from files, whole and made smaller; what is none raises as ever."""
+    warnings.simplefilter("ignore")
+    large = made.of_colour("red", (900, 900), "BMP")
+    kinds = [*of_every_kind(made).values(), large]
+
+    async def main():
+        async with Decoders(quick) as pool:
+            whole = [await pool.pixels(body(data)) for data in kinds]
+            small = [await pool.pixels(Body.of(data), side=20) for data in kinds]
+            with pytest.raises(DecodeError) as caught:
+                await pool.pixels(Body.of(b"no picture"))
+            return whole, small, caught.value.status
+
+    whole, small, status = asyncio.run(main())
+    assert status is Status.NOT_IMAGE
+    for data, image, little in zip(kinds, whole, small, strict=True):
+        own = images.decode_image(data)
+        assert image == own
+        own.thumbnail((20, 20), Image.Resampling.LANCZOS)
+        assert little == own
+
+
 def test_they_end_when_the_download_is_killed(web, ca_file, tmp_path):
     from relsim.data.manifest import ManifestRow, write_manifest
 

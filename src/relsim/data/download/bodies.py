@@ -28,6 +28,13 @@ class Body:
         self.path: Path | None = None
         self.size = 0
 
+    @classmethod
+    def of(cls, data: bytes) -> Body:
+        """A body that is here, in memory whatever its size."""
+        body = cls(Path())
+        body._memory, body.size = bytearray(data), len(data)
+        return body
+
     def add(self, piece: bytes) -> None:
         """Append bytes."""
         self.size += len(piece)

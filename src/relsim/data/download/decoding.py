@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from relsim.data.download.bodies import Body
 from relsim.data.download.options import DownloadOptions
@@ -26,8 +26,12 @@ from relsim.data.records import Status
 from relsim.environment import usable_cores
 from relsim.errors import RelsimError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 _GRACE = 5.0  # seconds after which a process that should have ended itself is killed
 _START = 120.0
+_PIECE = 2**20
 _START_CODE = "import sys; sys.path[:] = {path!r}; from relsim.data.download.worker import main; main()"
 
 
@@ -74,25 +78,40 @@ class Decoders:
 
     async def decode(self, body: Body) -> Decoded:
         """Decode a body and tell its facts. Raises `DecodeError`, and `RelsimError` if no process can be started."""
+        answer, payload = await self._asked(body, {"reencode": self._options.reencode})
+        return Decoded(ImageFacts(**answer["facts"]), answer["one_colour"], bytes(payload) or None)
+
+    async def pixels(self, body: Body, *, side: int | None = None) -> Image.Image:
+        """Decode a body to an upright RGB picture, its longest side at most `side`. Errors are those of `decode`.
+
+        Nothing of the file is decoded in this process.
+        """
+        from PIL import Image
+
+        answer, payload = await self._asked(body, {"pixels": True, "side": side})
+        return await asyncio.to_thread(Image.frombytes, "RGB", (answer["width"], answer["height"]), payload)
+
+    async def _asked(self, body: Body, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], bytearray]:
+        """The answer and its bytes to a request for what is `wanted` of a body."""
         try:
-            return await self._decode(body)
+            return await self._once(body, wanted)
         except _DiedError as death:
             if death.hung:
                 reason = f"decoding it takes more than {self._options.decode_timeout:g} s"
                 raise DecodeError(Status.TIMEOUT, reason) from death
             # It may have been killed for what another one did to the memory.
             try:
-                return await self._decode(body)
+                return await self._once(body, wanted)
             except _DiedError as again:
                 raise DecodeError(Status.DAMAGED, f"the process that decodes it dies ({again})") from again
 
-    async def _decode(self, body: Body) -> Decoded:
+    async def _once(self, body: Body, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], bytearray]:
         decoder = await self._free.get()
         try:
             if decoder is None:
                 decoder = await _Decoder.start(self._code)
                 self._all.add(decoder)
-            return await decoder.decode(body, self._options)
+            return await decoder.decode(body, self._options, wanted)
         except DecodeError:
             raise
         except BaseException:
@@ -142,22 +161,25 @@ class _Decoder:
             raise RelsimError(f"no process for decoding can be started: {error}") from error
         return decoder
 
-    async def decode(self, body: Body, options: DownloadOptions) -> Decoded:
+    async def decode(
+        self, body: Body, options: DownloadOptions, wanted: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], bytearray]:
         request = {
             "file": None if body.path is None else str(body.path),
             "size": 0 if body.path is not None else body.size,
             "max_bytes": options.max_bytes,
             "max_pixels": options.max_pixels,
             "seconds": options.decode_timeout,
-            "reencode": options.reencode,
+            "reencode": None,
+            **wanted,
         }
         try:
             answer, payload = await asyncio.wait_for(self._ask(request, body), options.decode_timeout + _GRACE)
         except asyncio.TimeoutError as error:
             raise _DiedError(None, hung=True) from error
-        if "facts" not in answer:
+        if "status" in answer:
             raise DecodeError(Status(answer["status"]), answer["reason"])
-        return Decoded(ImageFacts(**answer["facts"]), answer["one_colour"], payload or None)
+        return answer, payload
 
     async def stop(self) -> None:
         """End the process, by force."""
@@ -166,7 +188,7 @@ class _Decoder:
         self._requests.close()
         await self._process.wait()
 
-    async def _ask(self, request: Mapping[str, Any], body: Body) -> tuple[dict[str, Any], bytes]:
+    async def _ask(self, request: Mapping[str, Any], body: Body) -> tuple[dict[str, Any], bytearray]:
         text = json.dumps(request).encode()
         try:
             self._requests.write(LENGTH.pack(len(text)) + text)
@@ -178,14 +200,26 @@ class _Decoder:
             pass  # the answer's end tells of it
         return await self._receive()
 
-    async def _receive(self) -> tuple[dict[str, Any], bytes]:
+    async def _receive(self) -> tuple[dict[str, Any], bytearray]:
         try:
             head = await self._answers.readexactly(LENGTH.size)
             answer = json.loads(await self._answers.readexactly(*LENGTH.unpack(head)))
-            return answer, await self._answers.readexactly(answer["size"])
+            return answer, await self._payload(answer["size"])
         except asyncio.IncompleteReadError as error:
             code = await self._process.wait()
             raise _DiedError(code, hung=code == -signal.SIGALRM) from error
+
+    async def _payload(self, size: int) -> bytearray:
+        """So many bytes. They are gathered in one place: a stream that is read at once holds them twice."""
+        gathered = bytearray(size)
+        at = 0
+        while at < size:
+            piece = await self._answers.read(min(_PIECE, size - at))
+            if not piece:
+                raise asyncio.IncompleteReadError(b"", size - at)
+            gathered[at : at + len(piece)] = piece
+            at += len(piece)
+        return gathered
 
 
 def _cause(code: int | None) -> str:

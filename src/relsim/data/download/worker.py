@@ -3,7 +3,8 @@
 It is started by `relsim.data.download.decoding` and speaks over its standard input and output in frames: a length (4
 bytes, little-endian), JSON of that length, and the bytes whose number the JSON gives as `size`. A request names limits
 and either brings the body or says in which `file` it is; the answer has the facts of the picture, or a status and a
-reason. The end of the input ends the process.
+reason. Where `pixels` is asked for, the answer is the picture itself instead, its size and 3 bytes a pixel, the longest
+side at most `side`. The end of the input ends the process.
 
 It ends itself as well: at the alarm that is set for each picture (SIGALRM, which also ends a decoder that never comes
 back to Python), and when it needs more memory than a picture of the pixel limit can need.
@@ -85,6 +86,8 @@ def _judge(told: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         if told["file"] is not None:
             data = Path(told["file"]).read_bytes()
         limits = Limits(max_bytes=told["max_bytes"], max_pixels=told["max_pixels"])
+        if told.get("pixels"):
+            return _pixels(decode_with_format(data, limits=limits)[0], told["side"])
         if told["reencode"] == "png":
             image, format_name, payload = decode_with_published(data, limits=limits)
         else:
@@ -103,6 +106,15 @@ def _judge(told: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     except MemoryError:
         return {"status": "too_large", "reason": "the picture does not fit in memory"}, b""
     return {"facts": facts, "one_colour": one_colour}, payload
+
+
+def _pixels(image: Any, side: int | None) -> tuple[dict[str, Any], bytes]:
+    """An RGB picture as its size and bytes, made smaller where a longest side is given."""
+    from PIL import Image
+
+    if side is not None:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return {"width": image.width, "height": image.height}, image.tobytes()
 
 
 def _extrema(image: Any) -> tuple[tuple[int, int], ...]:
