@@ -41,7 +41,10 @@ class Metrics:
 
 
 class Watch:
-    """An ASGI application around another, which counts and logs its requests."""
+    """An ASGI application around another, which counts and logs its requests.
+
+    An event stream is answered when it begins, however long somebody listens; the log has how long.
+    """
 
     def __init__(self, app: App, metrics: Metrics) -> None:
         self._app = app
@@ -52,23 +55,31 @@ class Watch:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status, size = time.perf_counter(), 500, 0
+        began, status, size, answered = time.perf_counter(), 500, 0, 0.0
 
         async def sending(message: Message) -> None:
-            nonlocal status, size
+            nonlocal status, size, answered
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if _is_stream(message):
+                    answered = time.perf_counter()
             size += len(message.get("body", b""))
             await send(message)
 
         try:
             await self._app(scope, receive, sending)
         finally:
-            seconds = time.perf_counter() - began
+            ended = time.perf_counter()
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.seconds.labels(route).observe(seconds)
-            log.info("%s", _Line(scope, route, status, size, seconds))
+            self._metrics.seconds.labels(route).observe((answered or ended) - began)
+            log.info("%s", _Line(scope, route, status, size, ended - began))
+
+
+def _is_stream(start: Message) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.startswith(b"text/event-stream") for name, value in start["headers"]
+    )
 
 
 class _Line:
