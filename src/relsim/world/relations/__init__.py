@@ -16,6 +16,7 @@ from relsim.world.relations import (
     sequence,
 )
 from relsim.world.relations.base import Layout, Relation
+from relsim.world.relations.composed import PREFIX, composed_relation
 from relsim.world.relations.portrait import PORTRAIT
 
 __all__ = ["FAMILIES", "HELD_OUT_RELATIONS", "PORTRAIT", "RELATIONS", "Layout", "Relation", "relation_named"]
@@ -44,5 +45,7 @@ HELD_OUT_RELATIONS = (
 
 
 def relation_named(name: str) -> Relation:
-    """The relation of that name, `PORTRAIT` included. Raises `KeyError`."""
+    """The relation of that name, `PORTRAIT` and composed ones included. Raises `KeyError`."""
+    if name.startswith(PREFIX):
+        return composed_relation(name)
     return PORTRAIT if name == PORTRAIT.name else RELATIONS[name]
