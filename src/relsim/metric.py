@@ -200,6 +200,7 @@ def relsim(  # noqa: PLR0913 - three published parameters, the rest by name
     recipe: str | None = None,
     revision: str | None = None,
     engine: Engine | None = None,
+    decode: str | None = None,
 ) -> tuple[RelationalSimilarity, Preprocess]:
     """A model and the preprocessing of its pictures, from a checkpoint.
 
@@ -208,8 +209,9 @@ def relsim(  # noqa: PLR0913 - three published parameters, the rest by name
     is a local folder or Hub id, by default the one that the checkpoint names. `revision` is the checkpoint's, and
     downloads are kept in `cache_dir`. `device` is cuda where there is one, else cpu; `dtype` bfloat16 on cuda and on a
     CPU with AMX, else float32. `recipe` is `native`, `crop<side>` or `squash<side>` such as `crop448`, by default the
-    checkpoint's. `engine="plain"` runs transformers' own forward pass, the slow oracle of ours. Raises
-    `CheckpointError` or `DeviceError`.
+    checkpoint's. `decode="draft"` reads large JPEG files at a part of their size, which is quicker and gives slightly
+    other vectors; it wants a recipe of a fixed size. `engine="plain"` runs transformers' own forward pass, the slow
+    oracle of ours. Raises `CheckpointError` or `DeviceError`.
     """
     if not pretrained:
         raise ValueError("only pretrained=True is supported")
@@ -222,5 +224,6 @@ def relsim(  # noqa: PLR0913 - three published parameters, the rest by name
         dtype=dtype,
         recipe=recipe,
         engine=engine,
+        decode=decode,
     )
     return RelationalSimilarity(vlm, cache_dir=cache_dir), preprocess_image

@@ -241,3 +241,8 @@ def test_a_file_that_is_neither_of_the_two_forms_is_refused(refused, tmp_path, g
     for name in ("captions.txt", "captions"):
         assert "neither a .jsonl file" in refused("caption", golden_paths[0], "--out", tmp_path / name)
         assert not (tmp_path / name).exists()
+
+
+def test_an_endpoint_decodes_pictures_whole(refused, folder):
+    line = refused("caption", folder, "--endpoint", "http://127.0.0.1:9/v1", "--model", "x", "--decode", "draft")
+    assert line == "--decode is for a model that runs here; leave it away beside --endpoint"

@@ -271,3 +271,27 @@ def test_golden_images_give_the_golden_vectors(verb, golden, expected, golden_em
     assert list(table.ids) == expected["images"]
     assert np.abs(table.vectors - golden_embeddings).max() < 1e-3
     assert (1 - np.einsum("nd,nd->n", table.vectors, golden_embeddings)).max() < 1e-5
+
+
+def test_drafts_by_name(verb, refused, noise, tmp_path, model_flags):
+    """The table says that its files were decoded in part; another way of decoding is refused for it."""
+    noise(900, 700).save(tmp_path / "large.jpg")
+    made = verb(
+        "embed",
+        tmp_path / "large.jpg",
+        "--out",
+        tmp_path / "t",
+        *model_flags,
+        "--recipe",
+        "crop112",
+        "--decode",
+        "draft",
+    )
+    assert (made.exit_code, made.stderr) == (0, "")
+    table = VectorTable.open(tmp_path / "t")
+    assert table.fingerprint.to_dict()["decode"] == table.origin["decode"] == "draft"
+    line = refused("embed", tmp_path / "large.jpg", "--out", tmp_path / "t", *model_flags, "--recipe", "crop112")
+    assert "decode" in line
+    line = refused("embed", tmp_path / "large.jpg", "--out", tmp_path / "u", *model_flags, "--decode", "draft")
+    assert "native needs every pixel" in line
+    assert "takes no --decode" in refused("embed", tmp_path, "--out", tmp_path / "u", *FAKE, "--decode", "draft")

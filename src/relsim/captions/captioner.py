@@ -23,7 +23,7 @@ from relsim.models.hub import resolve_folder
 from relsim.models.lanes import split_in_lanes
 from relsim.models.memory import Halving
 from relsim.models.packed import PackedQwen25VL
-from relsim.models.pixels import Patches, PixelConfig, Recipe, cut
+from relsim.models.pixels import Patches, PixelConfig, Recipe, cut, draft_side
 from relsim.models.prompt import Prompt
 
 DEFAULT_BATCH = 16
@@ -53,19 +53,22 @@ class Captioner:
         *,
         fingerprint: Fingerprint,
         watch: PhotographWatch | None = None,
+        draft: int | None = None,
     ) -> None:
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._question = question
         self.pixels = pixels
         self.recipe = recipe
+        self.draft = draft
+        """The least side in pixels to which JPEG files may be decoded smaller; None where they are decoded whole."""
         self._watch = watch
         self._halving = Halving("a smaller batch (--batch-size)")
         self.fingerprint = fingerprint
         """What a caption depends on beside its sampling: weights, prompt, recipe, precision."""
 
     @classmethod
-    def load(
+    def load(  # noqa: PLR0913 - one place to load from, the rest by name
         cls,
         checkpoint_dir: str | Path,
         *,
@@ -76,10 +79,12 @@ class Captioner:
         dtype: str | torch.dtype | None = None,
         recipe: str | None = None,
         prompt: str | None = None,
+        decode: str | None = None,
     ) -> Captioner:
         """The captioner of a folder or Hub id; `base_model` takes the place of the base that its adapter names.
 
-        `recipe` and `prompt` override those stored with it. Raises `CheckpointError` or `DeviceError`.
+        `recipe` and `prompt` override those stored with it. `decode="draft"` is for JPEG files (see
+        `draft_side`). Raises `CheckpointError` or `DeviceError`.
         """
         folder = resolve_folder(checkpoint_dir, cache_dir=cache_dir, revision=revision)
         found = load_answering(
@@ -102,11 +107,20 @@ class Captioner:
             top_k=TOP_K if options.top_k is None else options.top_k,
             packs=found.architecture.packs and PackedQwen25VL.supports(network.config),
         )
-        fingerprint = Fingerprint.of({"captioner": found.weights, **found.facts})
+        draft = draft_side(found.recipe, decode)
+        decoding = {} if draft is None else {"decode": "draft"}
+        fingerprint = Fingerprint.of({"captioner": found.weights, **found.facts, **decoding})
         embedded = embedded_name(folder)
         watch = PhotographWatch(embedded) if embedded else None
         return cls(
-            decoder, found.tokenizer, found.question, found.pixels, found.recipe, fingerprint=fingerprint, watch=watch
+            decoder,
+            found.tokenizer,
+            found.question,
+            found.pixels,
+            found.recipe,
+            fingerprint=fingerprint,
+            watch=watch,
+            draft=draft,
         )
 
     def caption(

@@ -16,7 +16,7 @@ from relsim.captions.anonymity import Verdict, check
 from relsim.captions.captioner import DEFAULT_BATCH, Caption
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
-from relsim.encoders.stream import Load
+from relsim.encoders.stream import Load, as_wanted
 from relsim.environment import usable_cores
 from relsim.errors import ImageError, MemoryShortageError
 from relsim.fingerprint import Fact, Fingerprint
@@ -119,6 +119,7 @@ def caption_windows(
     load: Load = load_image,
 ) -> Generator[list[Outcome], None, None]:
     """As `caption_records`, a window of pictures at a time, which `load` reads."""
+    load = as_wanted(load, captioner)
     todo = iter(records)
     pool = ThreadPoolExecutor(workers or min(16, usable_cores()), thread_name_prefix="decode")
 

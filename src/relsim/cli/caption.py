@@ -75,6 +75,7 @@ def caption(
     device: options.Device = None,
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
+    decode: options.Decode = "exact",
     image_folder: options.ImageFolder = None,
     endpoint: Annotated[
         str | None,
@@ -138,14 +139,16 @@ def caption(
         if endpoint is None:
             if model is not None or setting:
                 raise RelsimError("--model and --set are for an endpoint; name it with --endpoint URL")
-            given = _options(checkpoint, base_model, device, dtype, recipe)
+            given = _options(checkpoint, base_model, device, dtype, recipe, decode)
             captioner: CaptionWriter | ray_engines.Captioning = (
                 stack.enter_context(ray_engines.captioning(given, plan, where))
                 if where.on_ray
                 else Captioner.load(**given)
             )
         else:
-            _check_endpoint(model, {"--base-model": base_model, "--device": device, "--dtype": dtype})
+            drafted = None if decode == "exact" else decode
+            local = {"--base-model": base_model, "--device": device, "--dtype": dtype, "--decode": drafted}
+            _check_endpoint(model, local)
             captioner = endpoint_captioner(
                 endpoint,
                 str(model),
@@ -173,11 +176,16 @@ def caption(
 
 
 def _options(
-    checkpoint: str | None, base_model: str | None, device: str | None, dtype: str | None, recipe: str | None
+    checkpoint: str | None,
+    base_model: str | None,
+    device: str | None,
+    dtype: str | None,
+    recipe: str | None,
+    decode: str,
 ) -> dict[str, Any]:
     """What `Captioner.load` takes: the captioner that is named, else the environment's, else the embedded one."""
     named = checkpoint or os.environ.get(_VARIABLE) or DEFAULT_CAPTIONER
-    return options.with_environment(options.model_options(named, base_model, device, dtype, recipe))
+    return options.with_environment(options.model_options(named, base_model, device, dtype, recipe, decode))
 
 
 def _check_endpoint(model: str | None, local: Mapping[str, str | None]) -> None:

@@ -34,6 +34,7 @@ def embed(
     device: options.Device = None,
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
+    decode: options.Decode = "exact",
     encoder: specs.One = DEFAULT_ENCODER,
     image_folder: options.ImageFolder = None,
     ids: Annotated[
@@ -81,7 +82,7 @@ def embed(
         raise typer.BadParameter("it is for --engine ray", param_hint="--ray-address")
     options.check_local(out)
     records = ImageDataset.open(sources, image_folder=image_folder, ids=ids, same_id="refuse").records
-    given = options.model_options(checkpoint, base_model, device, dtype, recipe)
+    given = options.model_options(checkpoint, base_model, device, dtype, recipe, decode)
     spec = EncoderSpec.parse(encoder)
     if (out / "table.json").exists():
         VectorTable.open(out)  # what is wrong with the table shows before the model is loaded, which can take minutes

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -72,17 +72,32 @@ Recipe = Annotated[
         rich_help_panel=MODEL_PANEL,
     ),
 ]
+Decode = Annotated[
+    Literal["exact", "draft"],
+    typer.Option(
+        "--decode",
+        metavar="exact|draft",
+        help="Decode JPEG files whole, or where the recipe makes them smaller, at a part of their size: quicker, and "
+        "slightly other vectors.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 ImageFolder = Annotated[
     str | None, typer.Option(metavar="DIR", help="Where the images of a manifest are: a folder, or an address.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs (docs/formats.md) in place of a table.")]
 
-FLAGS = ("checkpoint_dir", "base_model", "device", "dtype", "recipe")
+FLAGS = ("checkpoint_dir", "base_model", "device", "dtype", "recipe", "decode")
 _VARIABLES = {"checkpoint_dir": "RELSIM_CHECKPOINT", "base_model": "RELSIM_BASE_MODEL"}
 
 
 def model_options(
-    checkpoint: str | None, base_model: str | None, device: str | None, dtype: str | None, recipe: str | None
+    checkpoint: str | None,
+    base_model: str | None,
+    device: str | None,
+    dtype: str | None,
+    recipe: str | None,
+    decode: str = "exact",
 ) -> dict[str, str]:
     """The options that were given, under the names that `relsim()` takes; local folders as absolute paths."""
     given = {
@@ -91,6 +106,7 @@ def model_options(
         "device": device,
         "dtype": dtype,
         "recipe": recipe,
+        "decode": None if decode == "exact" else decode,
     }
     return {name: value for name, value in given.items() if value is not None}
 

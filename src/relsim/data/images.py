@@ -80,15 +80,17 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def read_image(record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS) -> LoadedImage:
-    """Read, decode and turn upright the image of a record. Raises ImageError."""
-    return LoadedImage(record, decode_image(read_bytes(record.source, limits=limits), limits=limits))
+def read_image(record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS, draft: int | None = None) -> LoadedImage:
+    """Read, decode (see `decode_image`) and turn upright the image of a record. Raises ImageError."""
+    return LoadedImage(record, decode_image(read_bytes(record.source, limits=limits), limits=limits, draft=draft))
 
 
-def load_image(record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS) -> LoadedImage | Failure:
+def load_image(
+    record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS, draft: int | None = None
+) -> LoadedImage | Failure:
     """Like `read_image`, but a bad image is returned as a `Failure` instead of raised."""
     try:
-        return read_image(record, limits=limits)
+        return read_image(record, limits=limits, draft=draft)
     except ImageError as error:
         return Failure(record, Status(error.status), error.reason)
 
@@ -119,9 +121,13 @@ def read_bytes(source: str, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
         raise ImageError(Status.MISSING, "no such file: the path contains a NUL byte") from error
 
 
-def decode_image(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
-    """Decode the bytes of an image file to an upright RGB image that carries no metadata. Raises ImageError."""
-    return decode_with_format(data, limits=limits)[0]
+def decode_image(data: bytes, *, limits: Limits = DEFAULT_LIMITS, draft: int | None = None) -> Image.Image:
+    """Decode the bytes of an image file to an upright RGB image that carries no metadata. Raises ImageError.
+
+    With `draft` a JPEG file is decoded at 1/2, 1/4 or 1/8 of its size where both sides keep that many pixels. That is
+    quicker, and its pixels are not those of the whole picture made smaller.
+    """
+    return _decoded(data, limits, draft=draft)[0]
 
 
 def decode_with_format(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[Image.Image, str]:
@@ -137,7 +143,9 @@ def decode_with_published(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tu
     return _decoded(data, limits, published=True)
 
 
-def _decoded(data: bytes, limits: Limits, *, published: bool = False) -> tuple[Image.Image, str, bytes]:
+def _decoded(
+    data: bytes, limits: Limits, *, published: bool = False, draft: int | None = None
+) -> tuple[Image.Image, str, bytes]:
     """Upright RGB image, format, and, if it is wanted, the published PNG."""
     if not data:
         raise ImageError(Status.EMPTY, "the file is empty")
@@ -151,6 +159,8 @@ def _decoded(data: bytes, limits: Limits, *, published: bool = False) -> tuple[I
             reason = f"{width:,} x {height:,} pixels, more than the limit of {limits.max_pixels:,}"
             raise ImageError(Status.TOO_LARGE, reason)
         try:
+            if draft is not None:
+                image.draft(None, (draft, draft))  # the mode stays; formats other than JPEG know no draft
             image.load()
             if published:  # first, because the upright picture loses what a PNG is saved with
                 _published_rgb(image).save(png, "PNG")

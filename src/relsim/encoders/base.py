@@ -7,7 +7,8 @@ it is called from one thread at a time. `cost` tells how much of the memory budg
 Vectors are float32, shape (N, D), rows of unit length. A row never depends on the rest of its batch.
 
 An encoder may know more than that: sentences (`TextEncoder`), what a manifest says of a picture (`RecordEncoder`), or
-that queries are embedded otherwise than what they are to find (`QueryEncoder`). A measure that has no vectors, only
+that queries are embedded otherwise than what they are to find (`QueryEncoder`), or be content with files that are
+decoded in part (`Drafting`). A measure that has no vectors, only
 distances of pairs, is `Pairwise`.
 """
 
@@ -95,6 +96,20 @@ class QueryEncoder(Protocol):
 def query_side(encoder: AnyEncoder) -> AnyEncoder:
     """What embeds queries to a collection that `encoder` embeds: most often itself."""
     return encoder.queries if isinstance(encoder, QueryEncoder) else encoder
+
+
+@runtime_checkable
+class Drafting(Protocol):
+    """What makes vectors or captions of image files and may be content with JPEG files decoded smaller."""
+
+    @property
+    def draft(self) -> int | None:
+        """The least side in pixels that it needs, None where files are to be decoded whole."""
+
+
+def draft_of(reader: object) -> int | None:
+    """The least side in pixels that an encoder or captioner needs of a file, None where it needs the whole."""
+    return reader.draft if isinstance(reader, Drafting) else None
 
 
 @runtime_checkable

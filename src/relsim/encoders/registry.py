@@ -137,6 +137,7 @@ def _relational(
     device: str | None = None,
     dtype: str | None = None,
     recipe: str | None = None,
+    decode: str | None = None,
 ) -> AnyEncoder:
     from relsim.encoders.relational import RelationalEncoder
     from relsim.models.embedded import DEFAULT
@@ -150,6 +151,7 @@ def _relational(
         device=device,
         dtype=dtype,
         recipe=recipe,
+        decode=decode,
     )
     return RelationalEncoder(vlm)
 

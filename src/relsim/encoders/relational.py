@@ -31,6 +31,11 @@ class RelationalEncoder:
         """Weights, prompt, recipe and precision."""
         return self.vlm.fingerprint
 
+    @property
+    def draft(self) -> int | None:
+        """The least side in pixels that it needs of a JPEG file, None where files are decoded whole."""
+        return self.vlm.draft
+
     def prepare(self, image: Image.Image) -> Patches:
         """Cut an RGB picture into patches. Thread-safe."""
         return self.vlm.prepare(image)

@@ -7,6 +7,7 @@ and batches follow from the records alone, never from timing: the same records a
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from PIL import Image
 
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
-from relsim.encoders.base import AnyEncoder, RecordEncoder, Vectors
+from relsim.encoders.base import AnyEncoder, RecordEncoder, Vectors, draft_of
 from relsim.environment import usable_cores
 from relsim.errors import EncoderError, ImageError, MemoryShortageError
 from relsim.models.memory import Halving
@@ -74,6 +75,7 @@ def encode_records(
     summed cost of a batch, a single larger picture apart. Nothing about one picture ends the stream. A batch that does
     not fit into memory halves all that follow; `halving` keeps that beyond this call. Raises `MemoryShortageError`.
     """
+    load = as_wanted(load, encoder)
     workers = workers or min(16, usable_cores())
     ahead = WINDOW_BATCHES * budget
     halving = halving or batch_halving()
@@ -87,6 +89,16 @@ def encode_records(
             ready = [item for item in window if isinstance(item, _Ready)]
             for batch in cut_by_cost([item.cost for item in ready], budget):
                 yield from _encode(encoder, [ready[index] for index in batch], halving)
+
+
+def as_wanted(load: Load, reader: object) -> Load:
+    """How an encoder or captioner wants files read. Raises `EncoderError` for `draft` where they are read elsewhere."""
+    side = draft_of(reader)
+    if side is None:
+        return load
+    if load is not load_image:
+        raise EncoderError("decode=draft is for files that are read beside the model: leave it or --engine ray away")
+    return functools.partial(load_image, draft=side)
 
 
 def encode_all(

@@ -36,7 +36,7 @@ from relsim.models.embedded.photographs import PhotographWatch
 from relsim.models.hub import resolve_folder
 from relsim.models.lora import merge_lora
 from relsim.models.packed import PackedQwen25VL
-from relsim.models.pixels import PixelConfig
+from relsim.models.pixels import PixelConfig, draft_side
 from relsim.models.plain import PlainForward
 from relsim.models.prompt import Prompt, read_prompt
 from relsim.models.query_vlm import Forward, QueryVLM
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 Engine = Literal["packed", "plain"]
 
 
-def load_query_vlm(
+def load_query_vlm(  # noqa: PLR0913 - one place to load from, the rest by name
     checkpoint_dir: str | Path,
     *,
     base_model: str | Path | None = None,
@@ -57,11 +57,13 @@ def load_query_vlm(
     dtype: str | torch.dtype | None = None,
     recipe: str | None = None,
     engine: Engine | None = None,
+    decode: str | None = None,
 ) -> QueryVLM:
     """Load a checkpoint and the base model it names, or `base_model` in its place.
 
     Both may be local folders or ids on the Hugging Face Hub; `revision` is the checkpoint's. `recipe` overrides the
-    one stored with the checkpoint. Raises `CheckpointError` or `DeviceError`.
+    one stored with the checkpoint. `decode="draft"` is for JPEG files
+    (see `draft_side`). Raises `CheckpointError` or `DeviceError`.
     """
     target = choose_device(device)
     precision = choose_dtype(target, dtype)
@@ -69,6 +71,7 @@ def load_query_vlm(
     checkpoint = read_checkpoint(folder)
     if recipe is not None:
         checkpoint = _with_recipe(checkpoint, recipe)
+    draft = draft_side(checkpoint.recipe, decode)
     if base_model is not None and not checkpoint.adapter:
         raise CheckpointError(f"{folder} holds a whole model of its own; leave base_model (--base-model) away")
     base = folder if not checkpoint.adapter else find_base(checkpoint.base_model, folder, base_model, cache_dir)
@@ -102,7 +105,8 @@ def load_query_vlm(
     embedded = embedded_name(folder)
     watch = PhotographWatch(embedded) if embedded else None
     # The adapter is merged; keeping its tensors would keep a gigabyte of embedding tables.
-    return QueryVLM(forward, replace(checkpoint, adapter={}), prompt, pixels, weights=weights, watch=watch)
+    kept = replace(checkpoint, adapter={})
+    return QueryVLM(forward, kept, prompt, pixels, weights=weights, watch=watch, draft=draft)
 
 
 def _with_recipe(checkpoint: Checkpoint, recipe: str) -> Checkpoint:

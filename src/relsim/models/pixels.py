@@ -91,6 +91,23 @@ Recipe.CROP448 = Recipe("crop", 448)
 Recipe.SQUASH448 = Recipe("squash", 448)
 
 
+def draft_side(recipe: Recipe, decode: str | None) -> int | None:
+    """The least side in pixels to which JPEG files may be decoded smaller, None for `exact`: decoded whole.
+
+    Raises `CheckpointError` for another name, and for `draft` with a recipe that keeps pictures at their own size.
+    """
+    if decode not in (None, "exact", "draft"):
+        raise CheckpointError(f"there is no way {decode!r} to decode files; known are exact and draft")
+    if decode != "draft":
+        return None
+    if recipe.side is None:
+        raise CheckpointError(
+            f"the recipe {recipe.value} needs every pixel of a file, so none can be left undecoded: leave decode "
+            "(--decode) away, or name a recipe of a fixed size, such as crop448"
+        )
+    return recipe.side
+
+
 @dataclass(frozen=True, slots=True)
 class PixelConfig:
     """The numbers of a Qwen-VL image processor (`preprocessor_config.json`); lengths and areas in pixels."""

@@ -47,6 +47,7 @@ class QueryVLM:
         *,
         weights: str,
         watch: Callable[[Image.Image], None] | None = None,
+        draft: int | None = None,
     ) -> None:
         self._forward = forward
         self._weight = checkpoint.projection_weight.to(forward.device, torch.float32)
@@ -55,6 +56,8 @@ class QueryVLM:
         self.prompt = prompt
         self.pixels = pixels
         self.recipe = checkpoint.recipe
+        self.draft = draft
+        """The least side in pixels to which JPEG files may be decoded smaller; None where they are decoded whole."""
         self._weights_digest = weights
         self._watch = watch
 
@@ -76,6 +79,7 @@ class QueryVLM:
     @property
     def fingerprint(self) -> Fingerprint:
         """What an embedding depends on."""
+        decoding = {} if self.draft is None else {"decode": "draft"}
         return Fingerprint.of(
             {
                 "encoder": "relational",
@@ -88,6 +92,7 @@ class QueryVLM:
                 "pixel_std": " ".join(f"{value:g}" for value in self.pixels.std),
                 "precision": str(self.dtype).removeprefix("torch."),
                 "dimension": self.dimension,
+                **decoding,
             }
         )
 

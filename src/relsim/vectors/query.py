@@ -17,7 +17,7 @@ from relsim.data.images import read_image
 from relsim.data.records import ImageRecord
 from relsim.data.shard_address import file_of
 from relsim.data.sources import IMAGE_SUFFIXES
-from relsim.encoders.base import AnyEncoder, TextEncoder, Vectors, query_side
+from relsim.encoders.base import AnyEncoder, TextEncoder, Vectors, draft_of, query_side
 from relsim.encoders.registry import encoder_of
 from relsim.encoders.stream import encode_all, encode_images
 from relsim.errors import ImageError, SearchError
@@ -152,9 +152,12 @@ def _vector(table: TableView, query: Query, load: LoadEncoder) -> Vectors:
 
 def _image_vector(table: TableView, path: str, load: LoadEncoder) -> Vectors:
     try:
-        image = read_image(ImageRecord(path, _expanded(path))).image
+        record = ImageRecord(path, _expanded(path))
+        image = read_image(record).image  # first: a bad file is told before the model is loaded, which can take minutes
         encoder = load(table.origin)
         table.require_fingerprint(encoder.fingerprint)
+        if (draft := draft_of(query_side(encoder))) is not None:
+            image = read_image(record, draft=draft).image
         return encode_images(query_side(encoder), [image])[0]  # type: ignore[no-any-return]  # numpy types an index as Any
     except ImageError as error:
         raise ImageError(error.status, f"{path}: {error.reason}") from error
