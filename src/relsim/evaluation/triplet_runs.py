@@ -59,8 +59,10 @@ class TripletRun:
 def find_manifest(place: Path) -> Path:
     """The manifest that a folder or the path of a file names: `manifest.jsonl`, or the only one there.
 
-    A shard folder stands for its own rows. Raises `SourceError`.
+    A shard folder stands for its own rows, and `triplets.jsonl` for its folder. Raises `SourceError`.
     """
+    if place.name == TRIPLETS and place.is_file():
+        place = place.parent
     if is_shard_folder(place):
         return place
     if not place.is_dir():
