@@ -101,6 +101,9 @@ def test_what_a_measure_cannot_read_is_a_failure_and_its_triplets_are_missing(fo
 class TestManifest:
     def test_a_file_is_taken_as_it_is(self, folder):
         assert find_manifest(folder / "manifest.jsonl") == folder / "manifest.jsonl"
+
+    def test_triplets_stand_for_their_folder(self, folder):
+        write_triplets(folder / "triplets.jsonl", [Triplet("a", "b", "c")])
         assert find_manifest(folder / "triplets.jsonl") == folder / "manifest.jsonl"
 
     def test_the_only_one_in_a_folder_is_found(self, folder):
