@@ -123,7 +123,7 @@ class TestThumbnails:
 
         async def twice():
             async with pictures:
-                thumbnails = Thumbnails(pictures, 20_000)
+                thumbnails = Thumbnails(pictures, 20_000, 9)
                 made = [await thumbnails.of(record, 192) for record in records]
                 assert sum(map(len, made)) > 20_000 >= thumbnails._size
                 assert [await thumbnails.of(record, 192) for record in records] == made
@@ -140,7 +140,7 @@ class TestThumbnails:
 
         async def together():
             async with pictures:
-                thumbnails = Thumbnails(pictures, 10**6)
+                thumbnails = Thumbnails(pictures, 10**6, 1)
                 return await asyncio.gather(*(thumbnails.of(record, 96) for _ in range(20)))
 
         assert len(set(asyncio.run(together()))) == 1

@@ -121,6 +121,7 @@ async def _lacking(_: Request, error: Any) -> JSONResponse:
     return JSONResponse({"detail": f"this cannot be answered here: {type(error).__name__}"}, status_code=503)
 
 
-async def _busy(_: Request, error: Any) -> JSONResponse:
+async def _busy(request: Request, error: Any) -> JSONResponse:
+    request.app.state.relsim.metrics.refused.labels(str(error)).inc()
     detail = f"too many questions wait ({error}); ask again in a moment"
     return JSONResponse({"detail": detail}, status_code=429, headers={"retry-after": _COME_BACK})

@@ -2,6 +2,8 @@
 
 Nothing waits for company. A question that finds the thread idle is answered at once, alone; those that come while
 it works are its next batch. So a server under load works in full batches, and one that is not has no delay.
+
+What cannot be answered together stands in a line (`Line`). Either has an end.
 """
 
 from __future__ import annotations
@@ -18,6 +20,29 @@ Answer = TypeVar("Answer")
 
 class BusyError(Exception):
     """As many questions wait as may."""
+
+
+class Line:
+    """A line before work of one kind, a context for each piece: `at_once` are worked on, `waiting` wait in order."""
+
+    def __init__(self, name: str, *, at_once: int, waiting: int) -> None:
+        self.name = name
+        self.waiting = 0
+        self._most = waiting
+        self._places = asyncio.Semaphore(at_once)
+
+    async def __aenter__(self) -> None:
+        """Wait for a place. Raises `BusyError`."""
+        if self._places.locked() and self.waiting >= self._most:
+            raise BusyError(self.name)
+        self.waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self.waiting -= 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._places.release()
 
 
 class Batcher(Generic[Asked, Answer]):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from datetime import datetime, timezone
+from itertools import islice
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from relsim.data.identity import printable
 from relsim.data.manifest import row_line
 from relsim.data.records import ImageRecord
 from relsim.errors import SourceError
+from relsim.web.batching import BusyError
 from relsim.web.data_forms import (
     LARGEST,
     Changed,
@@ -33,10 +35,12 @@ from relsim.web.data_forms import (
 )
 from relsim.web.datasets import Dataset, Filter
 from relsim.web.images_api import THUMBNAIL, Side, thumbnail_of
-from relsim.web.state import State
+from relsim.web.state import State, Work
 
 router = APIRouter(prefix="/api/data", tags=["data"])
 
+MOST_DOWNLOADS = 8
+_LINES_AT_ONCE = 500
 _UNUSABLE, _STALE, _IN_USE, _NOT_STORED = 422, 409, 423, 507
 _Result = TypeVar("_Result")
 
@@ -68,7 +72,7 @@ async def summary(request: Request, name: str) -> Summary:
         pictures = sum(_picture(request, data, row) is not None for row in range(len(data)))
         return Summary(name=name, pictures=pictures, **asdict(data.facets()))
 
-    return await _worked(work)
+    return await _worked(request, "lists", work)
 
 
 @router.get("/{name}/rows")
@@ -86,7 +90,7 @@ async def rows(request: Request, name: str, asked: Annotated[Wanted, Query()]) -
         shown = [_row(request, data, row) for row in found[asked.start : asked.start + asked.count]]
         return Rows(total=len(found), start=asked.start, rows=shown)
 
-    return await _worked(work)
+    return await _worked(request, "lists", work)
 
 
 @router.get("/{name}/row")
@@ -99,7 +103,7 @@ async def one(request: Request, name: str, row: Number) -> Row:
         data.corrections.refresh()
         return _row(request, data, number)
 
-    return await _worked(work)
+    return await _worked(request, "lists", work)
 
 
 @router.get("/{name}/picture", **THUMBNAIL)
@@ -125,7 +129,7 @@ async def changes(request: Request, name: str, row: Number) -> list[Changed]:
             for change in data.corrections.history(number)
         ]
 
-    return await _worked(work)
+    return await _worked(request, "lists", work)
 
 
 @router.post("/{name}/changes", status_code=201)
@@ -138,7 +142,7 @@ async def correct(request: Request, name: str, change: Correction) -> Row:
         data.corrections.change(number, change.caption, was=change.was, who=change.who, now=_now())
         return _row(request, data, number)
 
-    return await _worked(work)
+    return await _worked(request, "corrections", work)
 
 
 @router.post("/{name}/undo", status_code=201)
@@ -151,7 +155,7 @@ async def undo(request: Request, name: str, change: TakeBack) -> Row:
         data.corrections.undo(number, who=change.who, now=_now())
         return _row(request, data, number)
 
-    return await _worked(work)
+    return await _worked(request, "corrections", work)
 
 
 @router.get(
@@ -161,20 +165,32 @@ async def undo(request: Request, name: str, change: TakeBack) -> Row:
 )
 async def corrected(request: Request, name: str) -> Response:
     """The whole list as a manifest, with the captions as they stand now."""
-    data = _named(request, name)
-    await _worked(data.corrections.refresh)
+    data, state = _named(request, name), _state(request)
+    if state.downloads >= MOST_DOWNLOADS:
+        raise BusyError("downloads")
+    await _worked(request, "lists", data.corrections.refresh)
     headers = {"content-disposition": f'attachment; filename="{data.name.encode("ascii", "replace").decode()}.jsonl"'}
-    return StreamingResponse(_lines(data), media_type="application/x-ndjson", headers=headers)
+    return StreamingResponse(_lines(state, data), media_type="application/x-ndjson", headers=headers)
 
 
-def _lines(data: Dataset) -> Iterator[bytes]:
-    return (row_line(row, number) for number, row in enumerate(data.corrections.corrected(), start=1))
+async def _lines(state: State, data: Dataset) -> AsyncIterator[bytes]:
+    rows = enumerate(data.corrections.corrected(), start=1)
+
+    def some() -> bytes:
+        return b"".join(row_line(row, number) for number, row in islice(rows, _LINES_AT_ONCE))
+
+    state.downloads += 1
+    try:
+        while piece := await asyncio.to_thread(some):
+            yield piece
+    finally:
+        state.downloads -= 1
 
 
-async def _worked(work: Callable[[], _Result]) -> _Result:
+async def _worked(request: Request, kind: Work, work: Callable[[], _Result]) -> _Result:
     """The result of work in a thread, its errors as answers."""
     try:
-        return await asyncio.to_thread(work)
+        return await _state(request).worked(kind, work)
     except OutOfDateError as error:
         raise HTTPException(_STALE, str(error)) from error
     except InUseError as error:

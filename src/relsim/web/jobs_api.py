@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, Literal
 
@@ -87,8 +87,8 @@ _FORMS = TypeAdapter(list[JobForm])
 @router.get("")
 async def board(request: Request) -> Board:
     """All jobs, and what can be started."""
-    jobs = _jobs(request)
-    sources = await asyncio.to_thread(jobs.sources)
+    jobs, state = _jobs(request), request.app.state.relsim
+    sources = await state.worked("jobs", jobs.sources)
     return Board(
         jobs=[_form(job) for job in await jobs.look()],
         sources=[SourceForm(name=source.name, verbs=list(source.verbs)) for source in sources],
@@ -99,19 +99,22 @@ async def board(request: Request) -> Board:
 @router.post("", status_code=201)
 async def start(request: Request, wanted: Wanted) -> JobForm:
     """Begin a job, or go on with the one of the same name: it runs `relsim embed` or `relsim download`."""
-    return await _answered(_jobs(request).start(wanted.verb, wanted.source, wanted.axis))
+    jobs = _jobs(request)
+    return await _answered(request, lambda: jobs.start(wanted.verb, wanted.source, wanted.axis))
 
 
 @router.post("/{name}/cancel")
 async def cancel(request: Request, name: JobName) -> JobForm:
     """Interrupt a job; what is finished is kept. Answers when it has ended."""
-    return await _answered(_jobs(request).cancel(name))
+    jobs = _jobs(request)
+    return await _answered(request, lambda: jobs.cancel(name))
 
 
 @router.post("/{name}/resume")
 async def resume(request: Request, name: JobName) -> JobForm:
     """Go on with a job that was started here."""
-    return await _answered(_jobs(request).resume(name))
+    jobs = _jobs(request)
+    return await _answered(request, lambda: jobs.resume(name))
 
 
 _EVENT = {
@@ -166,10 +169,12 @@ def _form(job: Job) -> JobForm:
     return JobForm(**facts, **progress)
 
 
-async def _answered(work: Awaitable[Job]) -> JobForm:
+async def _answered(request: Request, work: Callable[[], Awaitable[Job]]) -> JobForm:
     """A job, or why there is none, as an answer."""
+    state: State = request.app.state.relsim
     try:
-        return _form(await work)
+        async with state.lines["jobs"]:
+            return _form(await work())
     except UnknownJobError as error:
         raise HTTPException(404, str(error)) from error
     except JobConflictError as error:

@@ -53,6 +53,8 @@ class Pictures:
                 max_pixels=bounds.max_pixels,
             )
         )
+        # Files are read when their turn has come: they may be large.
+        self._places = asyncio.Semaphore(bounds.processes)
         self._threads = ThreadPoolExecutor(bounds.processes, thread_name_prefix="pictures")
         self._stack = AsyncExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -75,8 +77,9 @@ class Pictures:
 
     async def of(self, record: ImageRecord, *, side: int | None = None) -> Image.Image:
         """The picture of a record."""
-        data = await self.in_thread(lambda: read_bytes(record.source, limits=self._limits))
-        return await self.decoded(Body.of(data), side=side)
+        async with self._places:
+            data = await self.in_thread(lambda: read_bytes(record.source, limits=self._limits))
+            return await self.decoded(Body.of(data), side=side)
 
     async def in_thread(self, work: Callable[[], _Result]) -> _Result:
         """The result of work beside the event loop; there are as many threads as processes."""

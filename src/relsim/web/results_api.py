@@ -78,13 +78,15 @@ async def runs(request: Request) -> list[RunName]:
 
 
 @router.get("/{number}")
-def overview(request: Request, number: Number) -> Overview:
+async def overview(request: Request, number: Number) -> Overview:
     """A run: its methods, its measures, and the scores of every query."""
-    return overview_of(_run(request, number))
+    state: State = request.app.state.relsim
+    run = _run(request, number)
+    return await state.worked("results", lambda: overview_of(run))
 
 
 @router.get("/{number}/matches")
-def matches(
+async def matches(
     request: Request,
     number: Number,
     queries: Annotated[
@@ -98,7 +100,8 @@ def matches(
         raise HTTPException(422, f"at most {MOST_QUERIES} queries at once")
     if any(place >= len(run.queries) for place in places):
         raise HTTPException(404, f"this run has {len(run.queries):,} queries")
-    return [answers_of(run, place) for place in places]
+    state: State = request.app.state.relsim
+    return await state.worked("results", lambda: [answers_of(run, place) for place in places])
 
 
 @router.get("/{number}/thumbnail", **THUMBNAIL)

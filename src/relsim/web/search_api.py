@@ -11,10 +11,9 @@ from starlette.requests import ClientDisconnect
 
 from relsim.data.records import Status
 from relsim.errors import ImageError, SearchError
-from relsim.web.batching import BusyError
 from relsim.web.library import Neighbour, Question
 from relsim.web.state import State
-from relsim.web.uploads import UPLOADS, TooSlowError
+from relsim.web.uploads import TooSlowError
 
 router = APIRouter(prefix="/api", tags=["search"])
 
@@ -113,10 +112,6 @@ async def receive(request: Request) -> Uploaded:
             upload = await state.uploads.keep(image, await state.picture(image))
     except ClientDisconnect:
         raise HTTPException(_LEFT, "the picture did not arrive") from None  # nobody reads it, but it is counted
-    except BusyError as error:
-        if str(error) == UPLOADS:
-            state.metrics.refused.labels(UPLOADS).inc()
-        raise
     except TooSlowError:
         raise HTTPException(_SLOW, "the picture did not arrive in time") from None
     except ImageError as error:

@@ -38,6 +38,7 @@ class ServerSettings:
     max_body_bytes: int = MIB  # of any other request
     batch: int = 64  # questions that are answered together
     waiting: int = 256  # questions that may wait; the next is told to come back
+    readings: int = 32  # questions that look through a whole table, list or run and may wait, of each kind
     explanations: int = 4  # pairs that may wait to be explained, which takes seconds each
     thumbnail_bytes: int = 64 * MIB  # memory for thumbnails that were made
 
@@ -50,6 +51,7 @@ class ServerSettings:
             "max_body_bytes",
             "batch",
             "waiting",
+            "readings",
             "explanations",
         ):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -88,8 +87,9 @@ async def space(
     if len(state.library) == (1 if kind == "image" else 0):
         raise HTTPException(422, "there is no picture beside the query, so there is no space to show")
     settings = SpaceSettings(scale, sample, seed=seed)
-    made = await asyncio.to_thread(space_of, state.library, name, question, settings)
-    return _told(state.library, kind, made)
+    return await state.worked(
+        "spaces", lambda: _told(state.library, kind, space_of(state.library, name, question, settings))
+    )
 
 
 def space_of(library: Library, name: str, question: Question, settings: SpaceSettings) -> Space:

@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import gc
 import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from typing import final
+from typing import Any, Literal, TypeAlias, TypeVar, final
 
 from PIL import Image
 
 from relsim.demo.collection import cache_folder
 from relsim.encoders.base import Vectors
 from relsim.errors import RelsimError
-from relsim.web.batching import Answer, Asked, Batcher, BusyError
+from relsim.web.batching import Batcher, Line
 from relsim.web.explaining import Explainer, Shown, Why
 from relsim.web.extras import Extras
 from relsim.web.library import Library, Neighbour, Question
@@ -30,6 +32,10 @@ logger = logging.getLogger(__name__)
 _DECODERS = 2
 _LARGEST_FILE, _MOST_PIXELS = 256 * 2**20, 100_000_000  # of pictures that the operator has chosen to show
 _FIRST_PAGE_SECONDS = 0.7
+_AT_ONCE = 2
+
+Work: TypeAlias = Literal["spaces", "lists", "corrections", "results", "study", "jobs"]
+_Result = TypeVar("_Result")
 
 
 @final
@@ -45,7 +51,7 @@ class State:
         self.metrics = Metrics()
         self.metrics.images.set(len(library))
         self.pictures = Pictures(Bounds(_DECODERS, _LARGEST_FILE, _MOST_PIXELS, settings.decode_seconds))
-        self.thumbnails = Thumbnails(self.pictures, settings.thumbnail_bytes)
+        self.thumbnails = Thumbnails(self.pictures, settings.thumbnail_bytes, settings.waiting)
         self.uploads = Uploads(settings)
         self.map = MapMaker(library, cache_folder() / "maps")
         limits = {"most": settings.batch, "waiting": settings.waiting}
@@ -58,9 +64,14 @@ class State:
             most=1,
             waiting=settings.explanations,
         )
+        waiting: dict[Work, int] = dict.fromkeys(("spaces", "lists", "results", "jobs"), settings.readings)
+        waiting |= dict.fromkeys(("corrections", "study"), settings.waiting)
+        self.lines = {name: Line(name, at_once=_AT_ONCE, waiting=most) for name, most in waiting.items()}
+        self._threads = ThreadPoolExecutor(_AT_ONCE * len(self.lines), thread_name_prefix="line")
         self._stack = AsyncExitStack()
         self._warming: asyncio.Task[None] | None = None
         self.streams = 0  # answers that go on, such as events of jobs
+        self.downloads = 0  # long lists on their way
         self.ending = False  # they end when the server is told to
         self.has_process = False  # whether this process has no other work than this
 
@@ -78,35 +89,36 @@ class State:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._warming
         await self._stack.aclose()
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self.extras.close()
 
     def count_waiting(self) -> None:
         """Bring the counters of the queues up to date."""
-        for queue in (self._searches, self._pictures, self._sentences, self._reasons):
+        batches = (self._searches, self._pictures, self._sentences, self._reasons)
+        queues: list[Batcher[Any, Any] | Line | Thumbnails] = [*batches, self.thumbnails, *self.lines.values()]
+        for queue in queues:
             self.metrics.waiting.labels(queue.name).set(queue.waiting)
 
     async def search(self, question: Question) -> list[Neighbour]:
         """The nearest images. Raises `BusyError`."""
-        return await self._asked(self._searches, question)
+        return await self._searches.ask(question)
 
     async def picture(self, image: Image.Image) -> PictureVectors:
         """Vectors of a picture. Raises `BusyError`."""
-        return await self._asked(self._pictures, image)
+        return await self._pictures.ask(image)
 
     async def sentence(self, text: str) -> Vectors:
         """The vector of a sentence. Raises `BusyError`, and `SearchError` where the space has none."""
-        return await self._asked(self._sentences, text)
+        return await self._sentences.ask(text)
 
     async def why(self, first: Shown, second: Shown) -> Why:
         """Why two pictures are alike. Raises `BusyError`, `SearchError` and `ImageError`."""
-        return await self._asked(self._reasons, (first, second))
+        return await self._reasons.ask((first, second))
 
-    async def _asked(self, queue: Batcher[Asked, Answer], question: Asked) -> Answer:
-        try:
-            return await queue.ask(question)
-        except BusyError:
-            self.metrics.refused.labels(queue.name).inc()
-            raise
+    async def worked(self, kind: Work, work: Callable[[], _Result]) -> _Result:
+        """The result of work in a thread, when its turn has come. Raises `BusyError`, and whatever it raises."""
+        async with self.lines[kind]:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def _warm_up(self) -> None:
         """Make the search quick and load the models while the first page is looked at; to import torch holds up all."""

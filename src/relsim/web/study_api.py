@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -15,7 +14,7 @@ from relsim.errors import ResultError
 from relsim.evaluation.study_results import study_results
 from relsim.web.images_api import THUMBNAIL, Side, thumbnail_of
 from relsim.web.sitting import Sitting, picture_of
-from relsim.web.state import State
+from relsim.web.state import State, Work
 
 router = APIRouter(prefix="/api/study", tags=["study"])
 
@@ -115,7 +114,7 @@ async def about(request: Request) -> About:
 async def following(request: Request, person: Person, passed: Passed = None) -> Turn:
     """The next question for a person: of those they have not answered, one that has the fewest answers."""
     sitting = _sitting(request)
-    return await _worked(lambda: _turn(sitting, person, passed or ()))
+    return await _worked(request, "study", lambda: _turn(sitting, person, passed or ()))
 
 
 @router.post("/answers", status_code=201)
@@ -128,7 +127,7 @@ async def answer(request: Request, given: Given) -> Turn:
         sitting.answers.record_answer(given.question, given.person, given.choice, now=now, seconds=given.seconds)
         return _turn(sitting, given.person, given.passed)
 
-    return await _worked(work)
+    return await _worked(request, "study", work)
 
 
 @router.get("/picture", **THUMBNAIL)
@@ -165,7 +164,7 @@ async def results(request: Request) -> Results:
     def work() -> dict[str, Any]:
         return study_results(sitting.study, sitting.answers.answers()).to_json()
 
-    found = Results.model_validate(await _worked(work))
+    found = Results.model_validate(await _worked(request, "results", work))
     if not sitting.results and found.complete < found.questions:
         raise HTTPException(_CLOSED, "the study goes on, and its results are closed until all questions are answered")
     return found
@@ -179,10 +178,11 @@ def _turn(sitting: Sitting, person: str, passed: Sequence[str]) -> Turn:
     return Turn(question=first, then=then, answered=sitting.answers.answered(person), left=len(names))
 
 
-async def _worked(work: Callable[[], _Result]) -> _Result:
+async def _worked(request: Request, kind: Work, work: Callable[[], _Result]) -> _Result:
     """The result of work in a thread, its errors as answers."""
+    state: State = request.app.state.relsim
     try:
-        return await asyncio.to_thread(work)
+        return await state.worked(kind, work)
     except ResultError as error:
         stored = not isinstance(error.__cause__, sqlite3.Error)
         raise HTTPException(_UNUSABLE if stored else _NOT_STORED, str(error)) from error

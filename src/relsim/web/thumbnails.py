@@ -10,6 +10,7 @@ from PIL import Image
 
 from relsim.data.records import ImageRecord, Status
 from relsim.errors import ImageError
+from relsim.web.batching import BusyError
 from relsim.web.pictures import Pictures
 
 SIDES = (96, 192, 384, 1024)
@@ -20,18 +21,25 @@ _SLOW_ONES = 1_024
 
 
 class Thumbnails:
-    """Thumbnails of images by id and side, for one event loop; the least used go first."""
+    """Thumbnails of images by id and side, for one event loop; the least used go first. At most `waiting` are made."""
 
-    def __init__(self, pictures: Pictures, most_bytes: int) -> None:
+    name = "thumbnails"
+
+    def __init__(self, pictures: Pictures, most_bytes: int, waiting: int) -> None:
         self._pictures = pictures
-        self._most = most_bytes
+        self._most, self._most_waiting = most_bytes, waiting
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._making: dict[tuple[str, int], asyncio.Task[bytes]] = {}
         self._slow: OrderedDict[str, str] = OrderedDict()  # why, by id
         self._size = 0
 
+    @property
+    def waiting(self) -> int:
+        """Thumbnails that are made now, or wait for it."""
+        return len(self._making)
+
     async def of(self, record: ImageRecord, side: int) -> bytes:
-        """The picture of a record as WebP, its longest side at most `side`. Raises `ImageError` of the image.
+        """The picture of a record as WebP, its longest side at most `side`. Raises `BusyError`, and `ImageError` of it.
 
         However many ask for it meanwhile, it is made once.
         """
@@ -42,6 +50,8 @@ class Thumbnails:
         if record.image_id in self._slow:
             raise ImageError(Status.TIMEOUT, self._slow[record.image_id])
         if key not in self._making:
+            if len(self._making) >= self._most_waiting:
+                raise BusyError(self.name)
             self._making[key] = asyncio.create_task(self._make(record, side))
             self._making[key].add_done_callback(lambda task: self._made(key, task))
         return await asyncio.shield(self._making[key])
