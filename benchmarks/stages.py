@@ -31,7 +31,7 @@ from relsim.data.images import load_image
 from relsim.data.records import ImageRecord, LoadedImage
 from relsim.encoders.stream import DEFAULT_BUDGET, cut_by_cost
 from relsim.metric import RelationalSimilarity
-from relsim.models import layers, packed, query_vlm
+from relsim.models import layers, packed, query_vlm, tables
 
 Milliseconds = dict[str, float]
 
@@ -51,7 +51,7 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
 PREPARING: tuple[tuple[str, Any, str], ...] = (
     ("resizing", Image.Image, "resize"),
     ("cutting into patches", query_vlm, "cut"),
-    ("layout", packed, "batch_layout"),
+    ("layout and rotations", tables.TableMaker, "make"),
 )
 
 

@@ -143,7 +143,7 @@ def attend(
     """
     attended = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     for run in segments:
-        rows = None if run.rows is None else torch.from_numpy(run.rows).to(q.device)
+        rows = None if run.rows is None else torch.as_tensor(run.rows, device=q.device)
         queries, keys, values = (_heads_first(tensor, run, rows) for tensor in (q, k, v))
         skip = 0
         if prefix is not None:

@@ -13,9 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Grid = tuple[int, int]
 """Rows and columns of patches."""
@@ -25,12 +29,15 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """`count` segments of `length` rows, one after another from row `start`; `rows` where they must be gathered."""
+    """`count` segments of `length` rows, one after another from row `start`; `rows` where they must be gathered.
+
+    Rows are made as an array here and are a tensor once they are on a device (see `tables.py`).
+    """
 
     start: int
     count: int
     length: int
-    rows: Indices | None = None
+    rows: Indices | Tensor | None = None
 
     @property
     def stop(self) -> int:

@@ -8,6 +8,7 @@ The same function as transformers computes with the same weights, arranged for e
   computed once per model. Nothing after the query token is computed, and of the last layer only the query's row.
 - Scaling and normalising pixels and repeating the still frame are linear: they are folded into the patch embedding,
   which reads 8-bit patches.
+- What the grids of a batch fix is kept for batches that come again (see `tables.py`).
 - Rotary pairs (i, i + d/2) are brought side by side by permuting the rows of the query and key weights, which leaves
   every attention score as it was; a rotation is then one complex product.
 - Products that read the same input are joined where the weights are small. Large weights stay where they were loaded,
@@ -40,10 +41,10 @@ from relsim.models.layers import (
     release,
     rotary_pairs,
     rotate,
-    rotation_of,
 )
-from relsim.models.layout import BatchLayout, Indices, Segments, batch_layout
+from relsim.models.layout import Segments
 from relsim.models.pixels import Patches, PixelConfig
+from relsim.models.tables import BatchTables, PatchRotations, TableMaker, TokenRotations
 
 
 class PackedQwen25VL:
@@ -56,13 +57,21 @@ class PackedQwen25VL:
     def __init__(self, backbone: Any, pixels: PixelConfig, prefix: Sequence[int], suffix: Sequence[int]) -> None:
         embedding: Tensor = backbone.language_model.embed_tokens.weight.detach()
         self.device, self.dtype = embedding.device, embedding.dtype
-        self._merge = pixels.merge_size
         self._prefix_length = len(prefix)
         self._suffix = embedding[list(suffix)].clone()
         prefix_states = embedding[list(prefix)].clone()
         release(backbone.language_model.embed_tokens)
         self._vision = _VisionTower(backbone.visual, pixels)
         self._language = _LanguageModel(backbone.language_model, prefix_states)
+        self._tables = TableMaker(
+            self._vision.rotations,
+            self._language.rotations,
+            pixels.merge_size,
+            self._vision.window,
+            self._prefix_length,
+            len(self._suffix),
+            self.device,
+        ).kept()
 
     @staticmethod
     def supports(config: Any) -> bool:
@@ -76,20 +85,20 @@ class PackedQwen25VL:
 
     def __call__(self, batch: Sequence[Patches]) -> Tensor:
         """Hidden states (len(batch), H), in the order given."""
-        order, layout = self._arranged(batch)
-        return self._states(batch, order, layout)
+        order, tables = self._arranged(batch)
+        return self._states(batch, order, tables)
 
     def read(self, batch: Sequence[Patches], room: int) -> tuple[Tensor, KeptPrompts]:
         """Hidden states as of a call, and all keys and values, with room for so many more tokens."""
-        order, layout = self._arranged(batch)
-        kept = KeptPrompts(layout, order, room, self.device)
-        return self._states(batch, order, layout, kept), kept
+        order, tables = self._arranged(batch)
+        kept = KeptPrompts(tables.layout, order, room, self.device)
+        return self._states(batch, order, tables, kept), kept
 
     def attention(self, batch: Sequence[Patches]) -> list[Tensor]:
         """Attention (layers, heads, n) of the query token to each picture's n merged tokens, in reading order."""
-        order, layout = self._arranged(batch)
-        watch = AttentionWatch(layout, order)
-        self._states(batch, order, layout, watch=watch)
+        order, tables = self._arranged(batch)
+        watch = AttentionWatch(tables.layout, order)
+        self._states(batch, order, tables, watch=watch)
         return watch.found(self._prefix_length, len(self._suffix))
 
     def go_on(self, states: Tensor, kept: KeptPrompts) -> Tensor:
@@ -97,34 +106,24 @@ class PackedQwen25VL:
         with torch.inference_mode():
             return self._language.go_on(states, kept)
 
-    def _arranged(self, batch: Sequence[Patches]) -> tuple[list[int], BatchLayout]:
-        """The pictures' order by size, and their layout in it."""
+    def _arranged(self, batch: Sequence[Patches]) -> tuple[list[int], BatchTables]:
+        """The pictures' order by size, and the tables of their grids in it."""
         order = sorted(range(len(batch)), key=lambda i: (len(batch[i].pixels), batch[i].grid))
-        layout = batch_layout(
-            [batch[i].grid for i in order],
-            merge=self._merge,
-            window=self._vision.window,
-            prefix=self._prefix_length,
-            suffix=len(self._suffix),
-        )
-        return order, layout
+        return order, self._tables(tuple(batch[i].grid for i in order))
 
     def _states(
         self,
         batch: Sequence[Patches],
         order: Sequence[int],
-        layout: BatchLayout,
+        tables: BatchTables,
         kept: KeptPrompts | None = None,
         watch: AttentionWatch | None = None,
     ) -> Tensor:
         pixels = torch.from_numpy(np.concatenate([batch[i].pixels for i in order])).to(self.device)
         with torch.inference_mode():
-            tokens = torch.cat([self._vision(pixels, layout), self._suffix])[self._index(layout.tokens)]
-            states = self._language(tokens, layout, kept, watch)
-            return states[self._index(np.argsort(order))]
-
-    def _index(self, rows: Indices) -> Tensor:
-        return torch.from_numpy(rows).to(self.device)
+            tokens = torch.cat([self._vision(pixels, tables), self._suffix])[tables.tokens]
+            states = self._language(tokens, tables, kept, watch)
+            return states[torch.from_numpy(np.argsort(order)).to(self.device)]
 
 
 class _VisionTower:
@@ -138,6 +137,7 @@ class _VisionTower:
         self._dtype = tower.patch_embed.proj.weight.dtype
         self._embed = fold_pixels(tower.patch_embed.proj, pixels)
         self._frequencies: Tensor = tower.rotary_pos_emb.inv_freq.float()
+        self.rotations = PatchRotations(self._frequencies)
         pairs = rotary_pairs(self._heads, config.hidden_size // self._heads)
         values = np.arange(2 * config.hidden_size, 3 * config.hidden_size)
         rows = np.concatenate([pairs, config.hidden_size + pairs, values])
@@ -154,15 +154,12 @@ class _VisionTower:
         self._merger_norm = Norm.of(tower.merger.ln_q)
         self._merger_in, self._merger_out = Linear.of(tower.merger.mlp[0]), Linear.of(tower.merger.mlp[2])
 
-    def __call__(self, pixels: Tensor, layout: BatchLayout) -> Tensor:
-        device = pixels.device
-        x = self._embed(pixels[torch.from_numpy(layout.order).to(device)].float()).to(self._dtype)
-        positions = torch.from_numpy(layout.positions).to(device)
-        rotation = rotation_of((positions[..., None] * self._frequencies).flatten(1))
+    def __call__(self, pixels: Tensor, tables: BatchTables) -> Tensor:
+        x = self._embed(pixels[tables.order].float()).to(self._dtype)
         for number, block in enumerate(self._blocks):
-            segments = layout.pictures if number in self._full else layout.windows
+            segments = tables.pictures if number in self._full else tables.windows
             qkv = block.qkv(block.attention_norm(x)).view(len(x), 3, self._heads, -1)
-            q, k = rotate(qkv[:, :2], rotation).unbind(1)
+            q, k = rotate(qkv[:, :2], tables.rotation).unbind(1)
             x = x + block.out(attend(q, k, qkv[:, 2], segments))
             x += block.mlp(block.mlp_norm(x))
         merged = self._merger_norm(x).view(-1, self._merger_in.weight.shape[1])
@@ -177,11 +174,7 @@ class _LanguageModel:
         self._query_heads: int = config.num_attention_heads
         self._key_heads: int = config.num_key_value_heads
         self._frequencies: Tensor = model.rotary_emb.inv_freq.float()
-        sections = config.rope_parameters["mrope_section"]
-        # axis (temporal, vertical, horizontal) that each rotary frequency turns with
-        self._axes = torch.arange(3, device=prefix.device).repeat_interleave(
-            torch.tensor(sections, device=prefix.device)
-        )
+        self.rotations = TokenRotations(self._frequencies, config.rope_parameters["mrope_section"])
         head_size = config.hidden_size // self._query_heads
         rotated = rotary_pairs(self._query_heads + self._key_heads, head_size)
         rows = np.arange((self._query_heads + 2 * self._key_heads) * head_size)
@@ -202,30 +195,29 @@ class _LanguageModel:
     def __call__(
         self,
         x: Tensor,
-        layout: BatchLayout,
+        tables: BatchTables,
         kept: KeptPrompts | None = None,
         watch: AttentionWatch | None = None,
     ) -> Tensor:
-        rotation = self._rotation(torch.from_numpy(layout.token_positions).to(x.device))
-        last = torch.from_numpy(layout.last).to(x.device)
+        rotation, last, prompts = tables.token_rotation, tables.last, tables.layout.prompts
         for block, prefix in zip(self._blocks[:-1], self._prefix[:-1], strict=True):
             q, k, v = self._project(block, x, rotation)
             if kept is not None:
                 kept.add(prefix, k, v)
             if watch is not None:
                 watch.add(q[last], prefix[0], k)
-            x = self._finish(block, x, attend(q, k, v, layout.prompts, prefix=prefix, causal=True))
+            x = self._finish(block, x, attend(q, k, v, prompts, prefix=prefix, causal=True))
         block, prefix = self._blocks[-1], self._prefix[-1]
         q, k, v = self._project(block, x, rotation)
         if kept is not None:
             kept.add(prefix, k, v)
         if watch is not None:
             watch.add(q[last], prefix[0], k)
-        attended = attend_last(q[last], k, v, layout.prompts, prefix)
+        attended = attend_last(q[last], k, v, prompts, prefix)
         return self._norm(self._finish(block, x[last], attended))
 
     def go_on(self, x: Tensor, kept: KeptPrompts) -> Tensor:
-        rotation = self._rotation(kept.places[:, None].expand(-1, 3))
+        rotation = self.rotations(kept.places[:, None].expand(-1, 3))
         kept.begin_token()
         for number, block in enumerate(self._blocks):
             q, k, v = self._project(block, x, rotation)
@@ -235,7 +227,7 @@ class _LanguageModel:
     def _prefix_keys(self, x: Tensor) -> list[KeyValues]:
         """Keys and values of the prefix in every layer; its positions count up from 0 on all three axes."""
         positions = torch.arange(len(x), device=x.device)[:, None].expand(-1, 3)
-        rotation = self._rotation(positions)
+        rotation = self.rotations(positions)
         whole = (Segments(0, 1, len(x)),)
         keys: list[KeyValues] = []
         with torch.inference_mode():
@@ -256,9 +248,6 @@ class _LanguageModel:
         x = x + block.out(attended)
         x += block.mlp(block.mlp_norm(x))
         return x
-
-    def _rotation(self, positions: Tensor) -> Tensor:
-        return rotation_of(positions[:, self._axes] * self._frequencies)
 
 
 def fold_pixels(convolution: nn.Conv3d, pixels: PixelConfig) -> Linear:
