@@ -205,13 +205,14 @@ def relsim(  # noqa: PLR0913 - three published parameters, the rest by name
     """A model and the preprocessing of its pictures, from a checkpoint.
 
     `checkpoint_dir` is a local folder, a Hub id or the name of an embedded checkpoint, by default `relsim-mini`, which
-    comes with the package and knows drawings only; for photographs name thaoshibe/relsim-qwenvl25-lora. `base_model`
-    is a local folder or Hub id, by default the one that the checkpoint names. `revision` is the checkpoint's, and
-    downloads are kept in `cache_dir`. `device` is cuda where there is one, else cpu; `dtype` bfloat16 on cuda and on a
-    CPU with AMX, else float32. `recipe` is `native`, `crop<side>` or `squash<side>` such as `crop448`, by default the
-    checkpoint's. `decode="draft"` reads large JPEG files at a part of their size, which is quicker and gives slightly
-    other vectors; it wants a recipe of a fixed size. `engine="plain"` runs transformers' own forward pass, the slow
-    oracle of ours. Raises `CheckpointError` or `DeviceError`.
+    comes with the package and knows drawings only; for photographs name thaoshibe/relsim-qwenvl25-lora. `base_model` is
+    a local folder or Hub id, by default the one that the checkpoint names. `revision` is the checkpoint's, and
+    downloads are kept in `cache_dir`. `device` is cuda where there is one, else cpu; `dtype` bfloat16 on cuda, on a CPU
+    with AMX, and for large models on a CPU that multiplies it much faster, else float32. `recipe` is `native`,
+    `crop<side>` or `squash<side>` such as `crop448`, by default the checkpoint's. `decode="draft"` reads large JPEG
+    files at a part of their size, which is quicker and gives slightly other vectors; it wants a recipe of a fixed size.
+    `engine="plain"` runs transformers' own forward pass, the slow oracle of ours. Raises `CheckpointError` or
+    `DeviceError`.
     """
     if not pretrained:
         raise ValueError("only pretrained=True is supported")

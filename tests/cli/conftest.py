@@ -73,6 +73,7 @@ def verb(monkeypatch):
 
     monkeypatch.delenv("RELSIM_CHECKPOINT", raising=False)
     monkeypatch.delenv("RELSIM_BASE_MODEL", raising=False)
+    monkeypatch.delenv("RELSIM_DTYPE", raising=False)
 
     def invoke(*arguments, stdin=None):
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin, prog_name="relsim")

@@ -174,6 +174,13 @@ def test_the_environment_may_name_the_checkpoint(verb, golden, golden_paths, exp
     assert float(result.stdout) == pytest.approx(expected["scores_first4"][0][1], abs=1e-4)
 
 
+def test_the_environment_may_name_the_precision(verb, refused, golden_paths, model_flags, monkeypatch):
+    """For whatever names none itself."""
+    monkeypatch.setenv("RELSIM_DTYPE", "float64")
+    assert refused("score", *golden_paths[:2]).startswith("unknown precision 'float64'")
+    assert verb("score", *golden_paths[:2], *model_flags).exit_code == 0
+
+
 @pytest.mark.parametrize("wrong", [["--no-such-option"], [], ["--dtype"]])
 def test_wrong_usage_exits_2(wrong, verb):
     result = verb("score", *wrong)

@@ -10,7 +10,16 @@ import torch
 
 from relsim.captions.checkpoint import CaptionerFiles, merge_adapter, tokenizer_folder
 from relsim.errors import CheckpointError
-from relsim.models.base import Architecture, check_pixels, digest_base, find_base, load_base, place, read_pixels
+from relsim.models.base import (
+    Architecture,
+    check_pixels,
+    count_products,
+    digest_base,
+    find_base,
+    load_base,
+    place,
+    read_pixels,
+)
 from relsim.models.checkpoint import ADAPTER_TENSORS, parse_recipe
 from relsim.models.devices import choose_device, choose_dtype
 from relsim.models.digest import digest_files
@@ -57,7 +66,7 @@ def load_answering(
     Raises `CheckpointError` or `DeviceError`.
     """
     target = choose_device(device)
-    precision = choose_dtype(target, dtype)
+    named = None if dtype is None else choose_dtype(target, dtype)
     if base_model is not None and not files.adapter:
         raise CheckpointError(f"{folder} holds a whole model of its own; leave base_model (--base-model) away")
     base = find_base(files.base_model, folder, base_model, cache_dir) if files.adapter else folder
@@ -65,6 +74,7 @@ def load_answering(
     words = tokenizer_folder(folder, base)
     question, tokenizer = read_question(words, prompt or files.prompt), load_tokenizer(words)
     pixels = read_pixels(folder, base)
+    precision = named or choose_dtype(target, weights=count_products(base))
     network, architecture = load_base(base, precision, head=True)
     merge_adapter(network, files)
     network = place(network, target, precision)

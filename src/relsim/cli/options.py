@@ -59,7 +59,7 @@ Dtype = Annotated[
     typer.Option(
         "--dtype",
         metavar="NAME",
-        help="float32 or bfloat16 (float16 on cuda). Default: what the device is best at.",
+        help="float32 or bfloat16 (float16 on cuda). Default: $RELSIM_DTYPE (judges apart), else what the device is best at.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]
@@ -88,7 +88,7 @@ ImageFolder = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs (docs/formats.md) in place of a table.")]
 
 FLAGS = ("checkpoint_dir", "base_model", "device", "dtype", "recipe", "decode")
-_VARIABLES = {"checkpoint_dir": "RELSIM_CHECKPOINT", "base_model": "RELSIM_BASE_MODEL"}
+_VARIABLES = {"checkpoint_dir": "RELSIM_CHECKPOINT", "base_model": "RELSIM_BASE_MODEL", "dtype": "RELSIM_DTYPE"}
 
 
 def model_options(
@@ -112,7 +112,7 @@ def model_options(
 
 
 def with_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The options, with the environment's checkpoint and base model where none was given, else the default one.
+    """The options, with the environment's checkpoint, base model and precision where none was given.
 
     An embedded checkpoint is whole, so the environment's base model is none of its business.
     """

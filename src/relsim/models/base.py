@@ -16,11 +16,12 @@ from safetensors import SafetensorError
 
 from relsim.errors import CheckpointError
 from relsim.fingerprint import Fingerprint
-from relsim.models.digest import digest_files
+from relsim.models.digest import count_weights, digest_files
 from relsim.models.hub import resolve_folder
 from relsim.models.pixels import PixelConfig
 from relsim.models.quiet import quiet_loading
 
+_WEIGHTS = "model*.safetensors"
 _UNCOUNTED = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 
 
@@ -147,10 +148,15 @@ def digest_base(folder: Path) -> str:
         if isinstance(options, dict) and part in ("", "text_config", "vision_config")
     }
     facts = {
-        "tensors": digest_files(folder, "model*.safetensors"),
+        "tensors": digest_files(folder, _WEIGHTS),
         "config": json.dumps(config, sort_keys=True),
     }
     return Fingerprint.of(facts).digest
+
+
+def count_products(folder: Path) -> int:
+    """Weights of a base model that are multiplied for every token: all but its tables."""
+    return count_weights(folder, _WEIGHTS, without=("embed_tokens", "lm_head"))
 
 
 def place(model: Any, device: torch.device, precision: torch.dtype) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,16 @@ def digest_files(folder: Path, pattern: str = "*.safetensors") -> str:
                 file.seek(start + begin + offset)
                 total.update(file.read(length))
     return total.hexdigest()[:16]
+
+
+def count_weights(folder: Path, pattern: str = "*.safetensors", *, without: tuple[str, ...] = ()) -> int:
+    """Numbers in the tensors of a folder's files that fit `pattern`, except names with one of `without` in them."""
+    return sum(
+        math.prod(entry["shape"])
+        for path in folder.glob(pattern)
+        for name, entry in _header(path)[1].items()
+        if not any(part in name for part in without)
+    )
 
 
 def digest_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -22,6 +22,7 @@ from relsim.models.base import (
     Architecture,
     architecture_of,
     check_pixels,
+    count_products,
     digest_base,
     find_base,
     load_base,
@@ -66,7 +67,7 @@ def load_query_vlm(  # noqa: PLR0913 - one place to load from, the rest by name
     (see `draft_side`). Raises `CheckpointError` or `DeviceError`.
     """
     target = choose_device(device)
-    precision = choose_dtype(target, dtype)
+    named = None if dtype is None else choose_dtype(target, dtype)  # a wrong name is told before anything is fetched
     folder = resolve_folder(checkpoint_dir, cache_dir=cache_dir, revision=revision, also=("projection_and_config.pt",))
     checkpoint = read_checkpoint(folder)
     if recipe is not None:
@@ -82,6 +83,7 @@ def load_query_vlm(  # noqa: PLR0913 - one place to load from, the rest by name
             f"the projection was trained with id {checkpoint.query_token_id}"
         )
     pixels = read_pixels(folder, base)
+    precision = named or choose_dtype(target, weights=count_products(base))
     # An adapter and transformers' own forward pass need transformers' own modules.
     backbone = None if checkpoint.adapter or engine == "plain" else read_whole_model(base, precision)
     if backbone is None:
