@@ -19,6 +19,7 @@ from relsim.world.objects import OBJECTS, ObjectKind
 from relsim.world.palettes import PALETTES
 from relsim.world.relations.composed import PREFIX, composed_names
 from relsim.world.relations.composed_bonds import BONDS
+from relsim.world.relations.composed_props import PROPS
 from relsim.world.scenes import draw, draw_scene
 from relsim.world.stage import Actor, Stage
 
@@ -51,11 +52,12 @@ def objects_sheet() -> Image.Image:
 
 
 def composed_sheet() -> Image.Image:
-    """Composed relations, one scene each: some series, every mark and stand, every bond."""
+    """Composed relations, one scene each: some series, every mark and stand, every bond, every prop."""
     series = [name for name in composed_names() if name.startswith(f"{PREFIX}series/")]
     chosen = series[:: len(series) // 36][:36]
     chosen += [name for name in composed_names() if name.startswith(f"{PREFIX}mark/") and name.endswith("/0")]
     chosen += [f"{PREFIX}bond/{bond}/equal/other" for bond in BONDS]
+    chosen += [f"{PREFIX}prop/{prop}/alike" for prop in PROPS]
     below = SIDE + 2 * LABEL - 6
     sheet = Image.new("RGB", (COLUMNS * (SIDE + 4), -(-len(chosen) // COLUMNS) * below), "white")
     pen = ImageDraw.Draw(sheet)

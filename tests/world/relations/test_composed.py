@@ -11,6 +11,7 @@ from relsim.world.relations.composed import PREFIX, composed_names, composed_rel
 from relsim.world.relations.composed_bonds import BONDS
 from relsim.world.relations.composed_marks import MARKS
 from relsim.world.relations.composed_paths import PATHS
+from relsim.world.relations.composed_props import PROPS
 from relsim.world.relations.composed_series import CHANGES, TIES
 from relsim.world.relations.composed_stands import STANDS
 from relsim.world.scenes import coverage, draw, draw_scene
@@ -21,6 +22,7 @@ EACH_PART = [
     *(f"{PREFIX}series/line/alike/{tie}" for tie in TIES),
     *(f"{PREFIX}mark/{mark}/0" for mark in (*MARKS, *STANDS)),
     *(f"{PREFIX}bond/{bond}/equal/other" for bond in BONDS),
+    *(f"{PREFIX}prop/{prop}/alike" for prop in PROPS),
 ]
 HELD_OUT = (
     r"spiral|coil|swirl|strata|multipl|double|weigh|balance|scale|bouquet|stem\b|flower|exchange|swap|measur|width"
@@ -42,11 +44,9 @@ def test_every_part_is_drawn(name):
 
 @pytest.mark.parametrize("name", EACH_PART)
 def test_every_part_is_seen(name):
-    """The same look and chance with the plainest relation of its maker gives another picture."""
-    plain = {"series": "series/line/alike/loose", "mark": "mark/ringed/0", "bond": "bond/apart/equal/other"}
-    other = PREFIX + plain[name.split("/")[1]]
-    if name == other:
-        other = f"{PREFIX}mark/haloed/0" if "mark" in name else f"{PREFIX}bond/joined/equal/other"
+    """The same look and chance with another relation of its maker gives another picture."""
+    maker = name.split("/")[1]
+    other = next(each for each in EACH_PART if each != name and each.split("/")[1] == maker)
     pictures = [np.asarray(draw(scene_of(chosen), 96).image) for chosen in (name, other)]
     assert not np.array_equal(*pictures)
 
@@ -75,8 +75,8 @@ def test_no_split_shows_one():
 
 
 def test_names_are_drawn_by_their_maker():
-    """Half series, a quarter marks, a quarter bonds, within four standard errors of 4,000 draws."""
+    """Two of five are series, one each a mark, a bond and a prop, within four standard errors of 4,000 draws."""
     rng = np.random.default_rng(0)
     makers = [draw_name(rng).split("/")[1] for _ in range(4000)]
-    for maker, share in (("series", 0.5), ("mark", 0.25), ("bond", 0.25)):
+    for maker, share in (("series", 0.4), ("mark", 0.2), ("bond", 0.2), ("prop", 0.2)):
         assert abs(makers.count(maker) / 4000 - share) < 4 * (share * (1 - share) / 4000) ** 0.5

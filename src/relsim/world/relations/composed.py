@@ -7,7 +7,7 @@ ties, marks and bonds, in every combination, each with its own sentences. Their 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import product
 
@@ -17,6 +17,7 @@ from relsim.world.relations.base import Relation
 from relsim.world.relations.composed_bonds import BONDS, bonded
 from relsim.world.relations.composed_marks import MARKS, marked
 from relsim.world.relations.composed_paths import PATHS
+from relsim.world.relations.composed_props import PROPS, held
 from relsim.world.relations.composed_series import CHANGES, TIES, series
 from relsim.world.relations.composed_stands import STANDS
 
@@ -40,12 +41,13 @@ def composed_names() -> tuple[str, ...]:
     ]
     marks = [f"{PREFIX}mark/{mark}/{count}" for mark in _MARKS for count in range(_MOST)]
     bonds = [f"{PREFIX}bond/{bond}/{size}/{kind}" for bond, size, kind in product(BONDS, _SIZES, _KINDS)]
-    return (*rows, *marks, *bonds)
+    props = [f"{PREFIX}prop/{prop}/{change}" for prop, change in product(PROPS, _HELD)]
+    return (*rows, *marks, *bonds, *props)
 
 
 def draw_name(rng: np.random.Generator) -> str:
-    """A random composed relation: half of them series, a quarter marks, a quarter bonds."""
-    maker = ("series", "series", "mark", "bond")[int(rng.integers(4))]
+    """A random composed relation: two of five are series; marks, bonds and props share the rest."""
+    maker = ("series", "series", "mark", "bond", "prop")[int(rng.integers(5))]
     names = _names_of(maker)
     return names[int(rng.integers(len(names)))]
 
@@ -56,9 +58,8 @@ def composed_relation(name: str) -> Relation:
     maker, *parts = name.removeprefix(PREFIX).split("/")
     if name not in _known():
         raise KeyError(name)
-    if maker == "series":
-        return _series(name, *parts)
-    return _mark(name, *parts) if maker == "mark" else _bond(name, *parts)
+    makers: Mapping[str, Callable[..., Relation]] = {"series": _series, "mark": _mark, "bond": _bond, "prop": _prop}
+    return makers[maker](name, *parts)
 
 
 @cache
@@ -73,6 +74,7 @@ def _names_of(maker: str) -> tuple[str, ...]:
 
 _SIZES = {"equal": "", "unequal": ", a large and a small one"}
 _KINDS = {"same": ", two of a kind", "other": ""}
+_HELD = ("alike", "many_colours", "mixed", "by_turns_large", "halves")
 _OTHERS = (("",), (", another without it beside",), (", two others without it",))
 
 
@@ -109,6 +111,16 @@ def _bond(name: str, bond: str, size: str, kind: str) -> Relation:
             texts.append(text[0].upper() + text[1:])
     layout = bonded(chosen, larger=size == "unequal", same=kind == "same")
     return Relation(name, FAMILY, _distinct(texts), (layout,))
+
+
+def _prop(name: str, prop: str, change: str) -> Relation:
+    chosen = PROPS[prop]
+    texts = [
+        f"{_turn(_THINGS, number)} {phrase}, {_turn(CHANGES[change].phrases, number)}"
+        for number in range(3)
+        for phrase in chosen.phrases
+    ]
+    return Relation(name, FAMILY, _distinct(texts), (held(chosen, CHANGES[change]),))
 
 
 def _turn(options: Sequence[str], number: int) -> str:

@@ -140,6 +140,62 @@ def _scattered(stage: Stage) -> Points:
     )
 
 
+def _horseshoe(stage: Stage) -> Points:
+    gap = stage.between(60, 110)
+    angles = np.radians(np.linspace(gap / 2, 360 - gap / 2, 40))
+    return _along(stage, list(zip(np.cos(angles).tolist(), np.sin(angles).tolist(), strict=True)), 7, 10)
+
+
+def _hook(stage: Stage) -> Points:
+    angles = np.linspace(0, math.pi, 16).tolist()
+    bow = [(0.8 * (1 - math.cos(a)), 0.8 * math.sin(a)) for a in angles]
+    return _along(stage, [(0, -2.0), *bow], 6, 9)
+
+
+def _heart(stage: Stage) -> Points:
+    angles = np.linspace(0, 2 * math.pi, 80, endpoint=False).tolist()
+    outline = [
+        (16 * math.sin(a) ** 3, -13 * math.cos(a) + 5 * math.cos(2 * a) + 2 * math.cos(3 * a) + math.cos(4 * a))
+        for a in angles
+    ]
+    return turned(evenly(outline, stage.count(9, 12), closed=True), stage.between(-25, 25))
+
+
+def _three_arms(stage: Stage) -> Points:
+    arm, start = stage.count(2, 3), stage.between(0, 360)
+    places = [(0.0, 0.0)]
+    for angle in (start, start + 120, start + 240):
+        a = math.radians(angle)
+        places += [(step * math.cos(a), step * math.sin(a)) for step in range(1, arm + 1)]
+    return np.asarray(places, np.float32)
+
+
+def _checkered(stage: Stage) -> Points:
+    side = stage.count(3, 4)
+    places = [(x, y) for x in range(side) for y in range(side) if (x + y) % 2 == 0]
+    return turned(places, stage.pick(2) * 90 + stage.between(-12, 12))
+
+
+def _aitch(stage: Stage) -> Points:
+    high = stage.count(1, 2)
+    places = [(side, y) for side in (-1.2, 1.2) for y in range(-high, high + 1)] + [(0.0, 0.0)]
+    return turned(places, stage.pick(2) * 90 + stage.between(-15, 15))
+
+
+def _comb(stage: Stage) -> Points:
+    teeth, long = stage.count(3, 4), 2
+    places = [(k, 0) for k in range(2 * teeth - 1)] + [(2 * k, y) for k in range(teeth) for y in range(1, long)]
+    return turned(places, stage.pick(4) * 90 + stage.between(-12, 12))
+
+
+def _star(stage: Stage) -> Points:
+    corners = []
+    for k in range(10):
+        a, reach = math.radians(36 * k - 90), 1.0 if k % 2 == 0 else 0.45
+        corners.append((reach * math.cos(a), reach * math.sin(a)))
+    return turned(corners, stage.between(0, 72))
+
+
 def _diamond(stage: Stage) -> Points:
     reach = stage.count(1, 2)
     places = [(x, y) for x in range(-reach, reach + 1) for y in range(-reach, reach + 1) if abs(x) + abs(y) <= reach]
@@ -167,6 +223,14 @@ PATHS: Mapping[str, Path] = {
     ),
     "eight": Path(("along a figure eight", "on a loop that crosses itself"), _eight),
     "scattered": Path(("scattered without order", "strewn all over"), _scattered, ordered=False),
+    "horseshoe": Path(("in a horseshoe, open at one side", "around an arena with a gap"), _horseshoe),
+    "hook": Path(("along a hook, straight and then bent back", "in the form of a cane"), _hook),
+    "heart": Path(("along the outline of a heart", "around a heart-shaped space"), _heart),
+    "three_arms": Path(("on three arms from one center", "in the form of a Y"), _three_arms, ordered=False),
+    "checkered": Path(("on every other cell of a board", "in a checkered pattern"), _checkered, ordered=False),
+    "aitch": Path(("in the form of an H", "in two columns with a crosspiece"), _aitch, ordered=False),
+    "comb": Path(("in the form of a comb", "in a row with others below every second one"), _comb, ordered=False),
+    "star": Path(("on the tips and corners of a star", "around the outline of a five-pointed star"), _star),
     "diamond": Path(("packed in a diamond", "filling a rhombus"), _diamond, ordered=False),
 }
 """Paths by name."""
