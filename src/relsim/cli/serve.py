@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from relsim.web.library import Library
 
 _SERVER, _VIEWS = "Server", "More views"
+_TOKEN = "RELSIM_TOKEN"
 _MIB = 2**20
 
 
@@ -100,7 +102,8 @@ def serve(
         str | None,
         typer.Option(
             metavar="TEXT",
-            help="Who asks must know it. Made up where others can reach --host.",
+            help="Who asks must know it. Default: $RELSIM_TOKEN, which is printed nowhere; else one is made up where "
+            "others can reach --host.",
             rich_help_panel=_SERVER,
         ),
     ] = None,
@@ -136,10 +139,12 @@ def serve(
     from relsim.web.models import Models
     from relsim.web.sitting import Sitting
 
-    if token is None and not is_loopback(host):
+    # Children, such as jobs, have no need of it.
+    secret = os.environ.pop(_TOKEN, None) or None
+    if token is None and secret is None and not is_loopback(host):
         token = secrets.token_urlsafe(18)
     settings = ServerSettings(
-        host=host, port=port, token=token, names=tuple(server_name or ()), max_upload_bytes=max_upload * _MIB
+        host=host, port=port, token=token or secret, names=tuple(server_name or ()), max_upload_bytes=max_upload * _MIB
     )
     check_tables(table, attributes)
     listening = listen(settings)
@@ -153,7 +158,10 @@ def serve(
         if jobs is not None:
             extras = replace(extras, jobs=_jobs(jobs, library, given, extras.data))
         app = create_app(library, models, settings, extras)
-        emit(f"{library.name}: {len(library):,} images at {address(settings, listening)}")
+        where = address(settings, listening, with_token=token is not None)
+        emit(f"{library.name}: {len(library):,} images at {where}")
+        if token is None and secret is not None:
+            note(f"the first visit needs the token: {where}/?token=…, with what {_TOKEN} has")
         if study is not None:
             opened = "now" if study_results else "when all is answered; until then see relsim study results"
             note(f"what people answer is counted in the view #/study/results, which is open {opened}")

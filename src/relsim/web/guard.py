@@ -1,6 +1,7 @@
 """What stands before every route: who may ask, by which name, from which page; how large a body is, and how slow.
 
-- The Host header must be a name that the server knows: a foreign page whose name leads here gets nothing.
+- The Host header must be a name that the server knows: a foreign page whose name leads here gets nothing. Where it
+  listens on all addresses of the machine, an address will do: no foreign page has one for a name.
 - With a token set, a request brings it as `Authorization: Bearer …` or as the cookie that `/?token=…` sets.
 - A page of another site gets nothing of the API: to be asked costs work, even where it cannot read the answer.
 - What changes something must come from a page of this server: browsers say so in `Sec-Fetch-Site` or `Origin`; and
@@ -20,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.exceptions import HTTPException
 
-from relsim.web.settings import ServerSettings
+from relsim.web.settings import ServerSettings, is_address, is_everywhere, plain_name
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -55,6 +56,7 @@ class Guard:
     def __init__(self, app: App, settings: ServerSettings) -> None:
         self._app = app
         self._settings = settings
+        self._names, self._everywhere = settings.known_names, is_everywhere(settings.host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with the reason why not."""
@@ -79,7 +81,7 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[int, str] | None:
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if _without_port(host) not in self._settings.known_names:
+        if not self._is_called(_without_port(host)):
             return 421, "this server is not called that; name it with --server-name"
         if scope["path"] not in _OPEN and not self._may_ask(headers):
             return 401, "a token is needed: open the address that the server printed"
@@ -92,6 +94,9 @@ class Guard:
         if not length.isdigit() or int(length) > most:
             return 413, f"a body of more than {most:,} bytes"
         return None
+
+    def _is_called(self, name: str) -> bool:
+        return plain_name(name) in self._names or (self._everywhere and is_address(name))
 
     def _may_ask(self, headers: MutableMapping[bytes, bytes]) -> bool:
         token = self._settings.token

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from relsim.errors import RelsimError
 from relsim.web.patience import patient
-from relsim.web.settings import ServerSettings
+from relsim.web.settings import ServerSettings, is_everywhere
 
 _BACKLOG = 1_024
 _CONNECTIONS = 512
@@ -21,13 +21,15 @@ _IDLE_SECONDS, _END_SECONDS = 15, 10
 
 def listen(settings: ServerSettings) -> socket.socket:
     """The socket of the server, which listens; with port 0 the system chooses one. Raises `RelsimError`."""
-    host = settings.host.strip("[]")
+    host = _bare(settings.host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named, asyncio turns off Nagle's algorithm, which holds back the second half of an answer until
     # the first is acknowledged: 40 ms for each.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and is_everywhere(host):
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # IPv4 comes along, whatever the default
         listening.bind((host, settings.port))
         listening.listen(_BACKLOG)  # who comes before the server is up waits for it
     except OSError as error:
@@ -39,11 +41,28 @@ def listen(settings: ServerSettings) -> socket.socket:
     return listening
 
 
-def address(settings: ServerSettings, listening: socket.socket) -> str:
-    """Where to point a browser; with a token, the address brings it."""
-    host = f"[{settings.host.strip('[]')}]" if ":" in settings.host else settings.host
-    secret = f"/?token={settings.token}" if settings.token else ""
-    return f"http://{host}:{listening.getsockname()[1]}{secret}"
+def address(settings: ServerSettings, listening: socket.socket, *, with_token: bool = True) -> str:
+    """Where to point a browser; with a token, the address brings it unless that shall not be read here."""
+    host = _bare(settings.host).partition("%")[0]
+    if is_everywhere(host):
+        host = _own_address(listening.family)
+    secret = f"/?token={settings.token}" if settings.token and with_token else ""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}{secret}"
+
+
+def _bare(host: str) -> str:
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+def _own_address(family: int) -> str:
+    """The address by which this machine goes out to others, of the loopback where it cannot. Nothing is sent."""
+    loopback, elsewhere = ("::1", "2001:db8::1") if family == socket.AF_INET6 else ("127.0.0.1", "198.51.100.1")
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((elsewhere, 9))
+        except OSError:
+            return loopback
+        return str(asking.getsockname()[0]).partition("%")[0]
 
 
 def serve(app: FastAPI, listening: socket.socket, *, log_requests: bool = False) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+import socket
+from dataclasses import dataclass, field
 from typing import Any
 
 from relsim.errors import SourceError
@@ -20,12 +21,13 @@ class ServerSettings:
 
     Without a `token` only this machine may ask, so a `host` that others can reach needs one. `names` are further names
     by which browsers may call the server; others are refused, so that no foreign page can reach it by a name of its own
-    that leads here. Times are in seconds.
+    that leads here. A `host` that stands for all addresses (0.0.0.0, ::) has all of them as names, and the machine's.
+    Times are in seconds.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     names: tuple[str, ...] = ()
     max_upload_bytes: int = 32 * MIB
     max_upload_pixels: int = 64_000_000
@@ -65,17 +67,42 @@ class ServerSettings:
 
     @property
     def known_names(self) -> frozenset[str]:
-        """Names in a Host header that are answered, in lower case and without a port."""
-        own = {self.host.lower()} | {name.lower() for name in self.names}
-        return frozenset(own | LOOPBACK_NAMES | {"127.0.0.1", "[::1]"})
+        """Names in a Host header that are answered, as `plain_name` writes them."""
+        own = {self.host, *self.names, *LOOPBACK_NAMES, "127.0.0.1", "::1"}
+        if is_everywhere(self.host):
+            own.add(socket.gethostname())
+        return frozenset(map(plain_name, own))
+
+
+def plain_name(name: str) -> str:
+    """A name or address without case and brackets; an address as it is written shortest, without its zone."""
+    found = _address_of(name)
+    return name.lower() if found is None else str(found)
+
+
+def is_address(name: str) -> bool:
+    """Whether that is an address and not a name."""
+    return _address_of(name) is not None
 
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach that address."""
+    found = _address_of(host)
+    return host.lower() in LOOPBACK_NAMES if found is None else found.is_loopback
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether that stands for all addresses of the machine."""
+    found = _address_of(host)
+    return found is not None and found.is_unspecified
+
+
+def _address_of(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(bare.partition("%")[0])
     except ValueError:
-        return host.lower() in LOOPBACK_NAMES
+        return None
 
 
 def _check(name: str, value: Any, good: bool, acceptable: str) -> None:  # noqa: FBT001 - the outcome of a comparison
