@@ -118,6 +118,71 @@ def test_a_lasso_selects_with_captions(open_map, library):
     page.wait_for_selector(".picked", state="hidden")
 
 
+def crowd(number):
+    """A map of so many pictures: a picture, a mark 30 pixels beside it, and all others far to the left."""
+    left = [0.02 + 0.4 * ((7 * n) % 1_000) / 1_000 for n in range(number - 2)]
+    up = [(13 * n) % 997 / 997 for n in range(number - 2)]
+    return {
+        "schema": "relsim.map/1",
+        "ids": [f"id-{n}" for n in range(number)],
+        "x": [0.8, 0.8, *left],
+        "y": [0.5, 0.5, *up],
+        "group": [2, 1, *(n % 3 for n in range(number - 2))],
+        "groups": [{"label": None, "size": 1, "x": 0.2, "y": 0.2, "nearest": []} for _ in range(3)],
+    }
+
+
+ROW = """([x, y]) => {
+  const canvas = document.querySelector("canvas");
+  const box = canvas.getBoundingClientRect();
+  const [left, top, half] = [x - box.x, y - box.y, 11].map((one) => Math.round(one * devicePixelRatio));
+  const { data } = canvas.getContext("2d").getImageData(left - half, top, 2 * half, 1);
+  return [...Array(2 * half).keys()].map((one) => String(data.slice(4 * one, 4 * one + 3)));
+}"""
+"""Colours of the pixels to the left and the right of a place."""
+ORANGE, ACCENT = "230,159,0", "31,95,174"
+
+
+@pytest.mark.parametrize("ratio", [1, 2])
+@pytest.mark.parametrize("number", [300, 20_000])
+def test_a_mark_among_many_has_its_colour_is_found_and_is_seen_to_be_selected(open_page, picture, number, ratio):
+    document = crowd(number)
+    page = open_page("#/search", device_scale_factor=ratio)
+    page.route("**/api/map?*", lambda route: route.fulfill(json=document))
+    page.route("**/api/thumbnail?*", lambda route: route.fulfill(content_type="image/png", body=picture))
+    page.evaluate("location.hash = '#/map'")
+    page.wait_for_selector("canvas[data-zoom]")
+    page.locator("canvas").scroll_into_view_if_needed()
+    box = page.locator("canvas").bounding_box()
+    beside = 30 / (min(box["width"], box["height"]) - 2 - 16 - 52)
+    document["x"][1] += beside
+    page.evaluate("location.hash = '#/search'")
+    page.wait_for_selector(".card")
+    page.evaluate("location.hash = '#/map'")
+    page.wait_for_selector("canvas[data-zoom]")
+    page.locator("canvas").scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    x, y = at(page, document["x"][1], 0.5)
+    seen = page.evaluate(ROW, [x, y])
+    assert ORANGE in seen
+    assert ACCENT not in seen[len(seen) // 2 :]
+    page.mouse.move(x, y)
+    page.wait_for_selector(".tip:not([hidden])")
+    assert page.inner_text(".tip .note") == "group 2"
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + 5)
+    page.wait_for_selector(".tip", state="hidden")
+    page.click("text=Select what is in view")
+    page.wait_for_selector(".picked .strip a")
+    assert page.inner_text(".picked h2") == f"{number:,} pictures selected"
+    page.locator("canvas").scroll_into_view_if_needed()
+    x, y = at(page, document["x"][1], 0.5)
+    page.wait_for_function(
+        f"([place, colour]) => ({ROW})(place).slice(10 * devicePixelRatio).includes(colour)", arg=[[x, y], ACCENT]
+    )
+    seen = page.evaluate(ROW, [x, y])
+    assert (ORANGE in seen) == (number < 4_000)  # a large mark has a ring, a small one is covered
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1440, "light")])
 def test_it_fits_can_be_read_and_has_names(open_map, faint, nameless, width, scheme):
     page, _ = open_map(width=width, scheme=scheme)

@@ -1,6 +1,7 @@
 // What is drawn for a picture on a plane: its thumbnail where there is room, else a mark whose shape tells its group.
 
 import { thumbnail } from "./api.js";
+import { h } from "./dom.js";
 
 const SIDE = 96;
 const AT_ONCE = 8;
@@ -27,10 +28,9 @@ export const look = (group) => ({
   shape: SHAPES[(group + Math.floor(group / COLOURS.length)) % SHAPES.length],
 });
 
-/** Draw a mark of radius `size` at (x, y). */
-export function mark(context, group, x, y, size, ink) {
+/** Draw the mark of a group with radius `size` at (x, y). */
+function mark(context, group, x, y, size, ink) {
   const { colour, shape } = look(group);
-  context.save();
   context.translate(x, y);
   context.scale(size, size);
   context.fillStyle = colour;
@@ -39,19 +39,101 @@ export function mark(context, group, x, y, size, ink) {
   const path = paths[SHAPES.indexOf(shape)];
   context.fill(path);
   context.stroke(path);
-  context.restore();
 }
 
-/** Marks of many: [group, x, y] each. */
-export function marks(context, all, ink) {
-  if (all.length < MANY) {
-    for (const [group, x, y] of all) mark(context, group, x, y, 4, ink);
-    return;
+/**
+ * Marks of many points, pixel by pixel: a canvas that is asked to draw each by itself takes many times as long. A mark
+ * is drawn once and then copied, to whole pixels.
+ */
+export class Marks {
+  /** For a canvas of this size; `ratio` is how many of its pixels make one of the page. */
+  constructor({ width, height }, ratio, { ink, accent }) {
+    Object.assign(this, { width, height, ratio, ink, accent, large: [], small: [], rings: [] });
+    this.canvas = h("canvas", { width, height });
+    this.context = this.canvas.getContext("2d");
+    this.image = this.context.createImageData(width, height);
+    this.pixels = new Uint32Array(this.image.data.buffer); // red first in memory: alpha is the highest byte
   }
-  for (const [group, x, y] of all) {
-    context.fillStyle = COLOURS[group % COLOURS.length];
-    context.fillRect(x - 1.5, y - 1.5, 3, 3);
+
+  /** Draw marks of the first `many` of `some` points of a cloud; the chosen ones (1 for each) are told apart. */
+  draw(context, { group, left, top }, some, many, chosen, alpha = 1) {
+    if (!many) return;
+    const small = many >= MANY;
+    this.pixels.fill(0);
+    for (let place = 0; place < many; place++) {
+      const one = some[place];
+      this.put(small ? this.square(group[one] % COLOURS.length) : this.mark(group[one]), left[one], top[one]);
+    }
+    for (let place = 0; chosen && place < many; place++) {
+      const one = some[place];
+      if (chosen[one]) this.put(this.ring(small), left[one], top[one]);
+    }
+    this.context.putImageData(this.image, 0, 0);
+    context.save();
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.globalAlpha = alpha;
+    context.drawImage(this.canvas, 0, 0);
+    context.restore();
   }
+
+  square(colour) {
+    return (this.small[colour] ??= this.stamp(3, (context, side) => {
+      context.fillStyle = COLOURS[colour];
+      context.fillRect(0, 0, side, side);
+    }));
+  }
+
+  mark(group) {
+    return (this.large[group] ??= this.stamp(12, (context, side) => mark(context, group, side / 2, side / 2, 4 * this.ratio, this.ink)));
+  }
+
+  /** What lies around the mark of one that is chosen, or over a small one. */
+  ring(small) {
+    return (this.rings[Number(small)] ??= this.stamp(small ? 5 : 17, (context, side) => {
+      const edge = 3 * this.ratio;
+      context.fillStyle = this.accent;
+      context.fillRect(0, 0, side, side);
+      if (!small) context.clearRect(edge, edge, side - 2 * edge, side - 2 * edge);
+    }));
+  }
+
+  /** What `drawn` draws on a canvas of about `side` pixels of the page, as pixels. */
+  stamp(wanted, drawn) {
+    const side = Math.ceil(wanted * this.ratio);
+    const context = h("canvas", { width: side, height: side }).getContext("2d", { willReadFrequently: true });
+    drawn(context, side);
+    return { side, from: new Uint32Array(context.getImageData(0, 0, side, side).data.buffer) };
+  }
+
+  /** Copy a stamp to around a place, which is given in pixels of the page. */
+  put(stamp, x, y) {
+    const { side, from } = stamp;
+    const { width, pixels } = this;
+    const left = Math.round(x * this.ratio - side / 2);
+    const top = Math.round(y * this.ratio - side / 2);
+    const first = Math.max(0, -left);
+    const last = Math.min(side, width - left);
+    const end = Math.min(side, this.height - top);
+    for (let row = Math.max(0, -top); row < end; row++) {
+      let source = row * side + first;
+      let target = (top + row) * width + left + first;
+      for (let column = first; column < last; column++, source++, target++) {
+        const pixel = from[source];
+        const alpha = pixel >>> 24;
+        if (alpha === 255) pixels[target] = pixel;
+        else if (alpha) pixels[target] = over(pixel, pixels[target], alpha);
+      }
+    }
+  }
+}
+
+/** One pixel over another. */
+function over(pixel, below, alpha) {
+  if (!below) return pixel;
+  const rest = 255 - alpha;
+  let mixed = (alpha + ((below >>> 24) * rest) / 255) << 24;
+  for (const at of [0, 8, 16]) mixed |= ((((pixel >>> at) & 255) * alpha + ((below >>> at) & 255) * rest) / 255) << at;
+  return mixed >>> 0;
 }
 
 /** Small pictures by id, a few at a time, those asked for last first; `ready` is called when some have come. */

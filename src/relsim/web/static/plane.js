@@ -2,11 +2,13 @@
 
 import { h, say } from "./dom.js";
 import { Gestures, STEP } from "./gestures.js";
-import { marks, picture, Thumbnails } from "./marks.js";
+import { Marks, picture, Thumbnails } from "./marks.js";
+import { Cloud } from "./points.js";
 
 const MOST_ZOOM = 200;
 const EDGE = 52; // pixels beside the outermost points, in all
 const NEAR = 14; // pixels from a mark that still hit it
+const BACK = 0.25; // of the colour of what steps back
 
 /**
  * Points are `{id, x, y, group}` with x and y from 0 to 1, y upwards, the most important first.
@@ -17,7 +19,10 @@ export class Plane {
   constructor({ points, label, help, ground = () => {}, above = () => {}, tell, pick, caught, square = false, pad, name }) {
     Object.assign(this, { points, ground, above, tell, pick, caught, square, pad, name });
     this.view = { x: 0.5, y: 0.5, zoom: 1 };
+    this.cloud = new Cloud(points);
     this.selected = new Set();
+    this.chosen = new Uint8Array(points.length); // 1 for each that is selected
+    this.hovered = -1; // number of a point
     this.only = null; // a group: the others step back
     this.pictures = new Thumbnails(() => this.redraw());
     this.canvas = h("canvas", {
@@ -86,6 +91,7 @@ export class Plane {
     const style = getComputedStyle(this.canvas);
     const named = (name) => style.getPropertyValue(`--${name}`).trim();
     this.colours = Object.fromEntries(["paper", "ink", "soft", "line", "accent", "look"].map((name) => [name, named(name)]));
+    this.stamps = new Marks(this.canvas, ratio, this.colours);
     this.redraw();
   }
 
@@ -112,11 +118,13 @@ export class Plane {
 
   draw() {
     this.frame = 0;
-    const { size, box, colours } = this;
-    this.canvas.dataset.zoom = this.view.zoom.toFixed(2);
+    const { size, box, canvas, colours, view } = this;
+    // What is set anew is looked at anew, in each frame.
+    if (canvas.dataset.zoom !== view.zoom.toFixed(2)) canvas.dataset.zoom = view.zoom.toFixed(2);
     // A finger moves the page while there is nothing to move here.
-    this.canvas.style.touchAction = this.view.zoom === 1 && !this.armed ? "pan-y" : "none";
-    const context = this.canvas.getContext("2d");
+    const touch = view.zoom === 1 && !this.armed ? "pan-y" : "none";
+    if (canvas.style.touchAction !== touch) canvas.style.touchAction = touch;
+    const context = canvas.getContext("2d", { alpha: false });
     context.setTransform(size.ratio, 0, 0, size.ratio, 0, 0);
     context.fillStyle = colours.paper;
     context.fillRect(0, 0, size.width, size.height);
@@ -132,56 +140,29 @@ export class Plane {
     this.pictures.fetch();
   }
 
-  /** Pictures where no earlier one is in the way, marks for the others. Keeps what it drew, for hits. */
+  /** Pictures where no earlier one is in the way, marks for the others. */
   drawPoints(context) {
-    const { box, colours, view } = this;
+    const { box, cloud, view, stamps } = this;
+    const { counts } = cloud;
     const side = Math.min(96, (box.width < 600 ? 34 : 46) * (1 + Math.log2(view.zoom) / 4));
-    const taken = new Map();
-    const shown = [];
-    const small = [];
-    for (const point of this.points) {
-      const [x, y] = this.to(point.x, point.y);
-      if (x < box.left - side || y < box.top - side || x > box.left + box.width + side || y > box.top + box.height + side) continue;
-      const back = this.only !== null && point.group !== this.only;
-      if (!back && this.isFree(taken, x, y, side)) shown.push({ point, x, y });
-      else small.push({ point, x, y, back });
-    }
-    this.drawn = { shown, small, side };
-    context.globalAlpha = 0.25;
-    marks(context, small.filter((one) => one.back).map(({ point, x, y }) => [point.group ?? 0, x, y]), colours.ink);
-    context.globalAlpha = 1;
-    marks(context, small.filter((one) => !one.back).map(({ point, x, y }) => [point.group ?? 0, x, y]), colours.ink);
-    for (const one of small) {
-      if (!this.selected.has(one.point.id)) continue;
-      context.strokeStyle = colours.accent;
-      context.lineWidth = 3;
-      context.strokeRect(one.x - 7, one.y - 7, 14, 14);
-    }
-    for (const one of shown) this.drawPicture(context, one, side);
-    const over = this.hovered && [...shown, ...small].find((one) => one.point === this.hovered);
-    if (over) this.drawPicture(context, over, Math.max(side, 64));
+    this.side = side;
+    cloud.lay(this, side);
+    const chosen = this.selected.size ? this.chosen : null;
+    stamps.draw(context, cloud, cloud.back, counts.back, chosen, BACK);
+    stamps.draw(context, cloud, cloud.front, counts.front, chosen);
+    for (const one of cloud.shown.subarray(0, counts.shown)) this.drawPicture(context, one, side);
+    if (this.hovered >= 0) this.drawPicture(context, this.hovered, Math.max(side, 64));
   }
 
-  drawPicture(context, { point, x, y }, side) {
-    const strong = point === this.hovered || this.selected.has(point.id);
-    const frame = strong ? this.colours.accent : (point.frame ?? this.colours.line);
-    picture(context, this.pictures.of(point.id), x, y, side - 6, {
-      frame,
-      paper: this.colours.paper,
+  drawPicture(context, one, side) {
+    const { cloud, colours } = this;
+    const point = this.points[one];
+    const strong = one === this.hovered || this.chosen[one] === 1;
+    picture(context, this.pictures.of(point.id), cloud.left[one], cloud.top[one], side - 6, {
+      frame: strong ? colours.accent : (point.frame ?? colours.line),
+      paper: colours.paper,
       width: strong ? 4 : point.frame ? 3 : 1,
     });
-  }
-
-  isFree(taken, x, y, side) {
-    const [column, row] = [Math.floor(x / side), Math.floor(y / side)];
-    for (let a = column - 1; a <= column + 1; a++) {
-      for (let b = row - 1; b <= row + 1; b++) {
-        const other = taken.get(`${a},${b}`);
-        if (other && Math.abs(other[0] - x) < side && Math.abs(other[1] - y) < side) return false;
-      }
-    }
-    taken.set(`${column},${row}`, [x, y]);
-    return true;
   }
 
   drawRope(context, rope) {
@@ -197,19 +178,12 @@ export class Plane {
     context.stroke();
   }
 
-  /** The point at a place of the canvas: a picture there, else the nearest mark. */
+  /** The point at a place of the canvas, with where it is there: a picture, else the nearest mark; null if none is. */
   hit(x, y) {
-    if (!this.drawn || x < this.box.left || y < this.box.top || x > this.box.left + this.box.width || y > this.box.top + this.box.height) return null;
-    const half = this.drawn.side / 2;
-    const on = this.drawn.shown.find((one) => Math.abs(one.x - x) <= half && Math.abs(one.y - y) <= half);
-    if (on) return on;
-    let best = null;
-    let least = NEAR;
-    for (const one of this.drawn.small) {
-      const far = Math.hypot(one.x - x, one.y - y);
-      if (far < least) [best, least] = [one, far];
-    }
-    return best;
+    const { box, cloud } = this;
+    if (!this.side || x < box.left || y < box.top || x > box.left + box.width || y > box.top + box.height) return null;
+    const number = cloud.at(x, y, this.side, NEAR);
+    return number < 0 ? null : { number, point: this.points[number], x: cloud.left[number], y: cloud.top[number] };
   }
 
   inView() {
@@ -243,8 +217,8 @@ export class Plane {
 
   /** Show the part that holds these points. */
   show(points) {
-    const range = (values) => [Math.min(...values), Math.max(...values)];
-    const [[left, right], [low, high]] = [range(points.map((one) => one.x)), range(points.map((one) => one.y))];
+    const range = (axis) => points.reduce(([least, most], one) => [Math.min(least, one[axis]), Math.max(most, one[axis])], [1, 0]);
+    const [[left, right], [low, high]] = [range("x"), range("y")];
     const { box, unit } = this;
     const fits = Math.min(box.width / unit.x / (right - left + 0.02), box.height / unit.y / (high - low + 0.02)) * 0.85;
     this.view = { x: (left + right) / 2, y: (low + high) / 2, zoom: Math.min(MOST_ZOOM, Math.max(1, fits)) };
@@ -260,18 +234,19 @@ export class Plane {
 
   select(ids) {
     this.selected = new Set(ids);
+    this.points.forEach((point, number) => (this.chosen[number] = this.selected.has(point.id) ? 1 : 0));
     this.redraw();
   }
 
   /** Show the tip of what was hit, or none. */
   hover(found) {
-    const point = found?.point ?? null;
-    if (point === (this.hovered ?? null)) return;
-    this.hovered = point;
-    this.canvas.classList.toggle("over", point !== null);
-    this.tip.hidden = point === null;
-    if (point) {
-      this.tip.replaceChildren(this.tell(point));
+    const number = found?.number ?? -1;
+    if (number === this.hovered) return;
+    this.hovered = number;
+    this.canvas.classList.toggle("over", number >= 0);
+    this.tip.hidden = number < 0;
+    if (found) {
+      this.tip.replaceChildren(this.tell(found.point));
       const { offsetWidth: width, offsetHeight: height } = this.tip;
       const left = found.x + 40 + width > this.size.width ? found.x - 40 - width : found.x + 40;
       this.tip.style.left = `${Math.max(4, Math.min(this.size.width - width - 4, left))}px`;
