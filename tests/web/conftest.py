@@ -237,6 +237,31 @@ def open_page(browser, server):
     assert complaints == []
 
 
+@pytest.fixture(scope="module")
+def offline(browser):
+    """`offline(folder, "#/…")` opens a site of files; what it complains of, or asks a network for, fails the test."""
+    contexts, complaints = [], []
+
+    def opened(folder, place="", *, width=1280, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+        page.on(
+            "request",
+            lambda asked: None if asked.url.startswith(("file:", "data:", "blob:")) else complaints.append(asked.url),
+        )
+        page.goto(f"{folder.as_uri()}/index.html{place}")
+        return page
+
+    opened.complaints = complaints
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
 @pytest.fixture
 def faint():
     """`faint(page)` tells the texts of a page that have less than the contrast of AA, 4.5 to 1."""

@@ -1,6 +1,7 @@
 """The static site: what the API answers, in files that a browser opens from a disk."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,51 +11,28 @@ from urllib.parse import urlencode
 
 import pytest
 
+from relsim.data.manifest import ManifestRow, write_manifest
 from relsim.errors import RelsimError
 from relsim.web.site import write_site
 
 
 @pytest.fixture(scope="session")
 def site(collection, cache, retrieval_run, tmp_path_factory):
-    """A site of the collection and a run, written by the command."""
+    """A site of the collection, a run and a list, written by the command."""
     out = tmp_path_factory.mktemp("sites") / "site"
+    write_manifest(out.with_name("list.jsonl"), [ManifestRow(f"h{number}", None, "A ring") for number in range(3)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RELSIM_CACHE", str(cache))
         command = [sys.executable, "-m", "relsim", "export", "site", collection.relation, "--attributes"]
         command += [collection.look, "--name", "drawn", "--results", retrieval_run, "--out", out, "--matches", "12"]
         done = subprocess.run(
-            [*map(str, command), "--spaces", "3", "--points", "40", "--json"],
+            [*map(str, command), "--spaces", "3", "--points", "40", "--data", out.with_name("list.jsonl"), "--json"],
             capture_output=True,
             text=True,
             check=False,
         )
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def offline(browser):
-    """`offline("#/…")` opens the site; whatever it complains of, or asks a network for, fails the test."""
-    contexts, complaints = [], []
-
-    def opened(folder, place="", *, width=1280, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
-        page.on(
-            "request",
-            lambda asked: None if asked.url.startswith(("file:", "data:", "blob:")) else complaints.append(asked.url),
-        )
-        page.goto(f"{folder.as_uri()}/index.html{place}")
-        return page
-
-    opened.complaints = complaints
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def answers(folder):
@@ -72,9 +50,9 @@ def test_answers_are_those_of_the_api(site, client, library):
     for stop in ("0", "0.5", "1"):
         for image_id in library.ids[:3]:
             wanted = client.get("/api/search", params={"id": image_id, "blend": stop, "count": 12}).json()
-            assert [
-                one["id"] for one in found["/api/search", urlencode({"blend": stop, "id": image_id})]["matches"]
-            ] == [one["id"] for one in wanted["matches"]]
+            told = found["/api/search", urlencode({"blend": stop, "id": image_id})]
+            assert told == wanted
+            assert all(match["relation_percentile"] is not None for match in told["matches"])
     first = found["/api/images", "count=200&start=0"]["images"]
     assert [image["id"] for image in first] == list(library.ids)
     spaces = [key for key in found if key[0] == "/api/space"]
@@ -90,11 +68,31 @@ def test_the_site_says_what_it_holds_and_nothing_of_where_images_lie(site, libra
     (example,) = re.findall(r'^\{"schema": "relsim.site/1".*\}$', page, re.MULTILINE)
     assert set(told) == set(json.loads(example))
     assert (told["images"], told["runs"], told["spaces"], told["missing"]) == (len(library), 1, 3, 0)
+    assert (told["lists"], told["rows"], told["images_left_out"], told["rows_left_out"]) == (1, 3, 0, 0)
     assert len(list((out / "pictures").iterdir())) == told["pictures"]
     assert told["bytes"] == sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     folder = next(iter(library.records.values())).source.rpartition("/")[0]
     for path in [*out.glob("*.*"), *(out / "data").iterdir()]:
         assert folder not in path.read_text()
+
+
+def test_the_command_says_what_it_leaves_out(collection, cache, library, tmp_path):
+    write_manifest(tmp_path / "list.jsonl", [ManifestRow(f"h{number}", None, "A ring") for number in range(3)])
+    command = [sys.executable, "-m", "relsim", "export", "site", collection.relation, "--out", tmp_path / "site"]
+    done = subprocess.run(
+        [*map(str, command), "--images", "2", "--rows", "1", "--data", tmp_path / "list.jsonl"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "RELSIM_CACHE": str(cache)},
+    )
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert "2 images, 1 lists of 1 rows, 0 runs" in first
+    assert rest == [
+        f"the last {len(library) - 2:,} images of the collection are left out (--images)",
+        "the last 2 rows of list are left out (--rows)",
+    ]
 
 
 def test_it_opens_from_a_disk(site, offline, library):

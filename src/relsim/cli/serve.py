@@ -152,7 +152,7 @@ def serve(
         library = open_library(table, attributes, name)
         given = options.model_options(checkpoint, base_model, device, dtype, None)
         models = Models(library, given)
-        extras = _extras(data or [], results or [], image_folder)
+        extras = view_extras(data or [], results or [], image_folder)
         if study is not None:
             extras = replace(extras, study=Sitting.open(study, results=study_results))
         if jobs is not None:
@@ -169,14 +169,15 @@ def serve(
         run(app, listening, log_requests=log_requests)
 
 
-def _extras(data: list[Path], results: list[Path], image_folder: Path | None) -> Extras:
+def view_extras(data: list[Path], results: list[Path], image_folder: Path | None, *, quiet: bool = False) -> Extras:
+    """Lists and retrieval runs, opened; what takes a while is shown on stderr unless `quiet`."""
     from relsim.cli.data import progress, report_bad_lines
     from relsim.web.datasets import open_datasets
     from relsim.web.extras import Extras
     from relsim.web.results import Results
 
     return Extras(
-        data=open_datasets(data, progress=progress(quiet=False), reporter=report_bad_lines),
+        data=open_datasets(data, progress=progress(quiet=quiet), reporter=report_bad_lines),
         results=Results(results, image_folder) if results else None,
     )
 

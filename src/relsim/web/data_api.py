@@ -33,8 +33,9 @@ from relsim.web.data_forms import (
     TakeBack,
     Wanted,
 )
-from relsim.web.datasets import Dataset, Filter
+from relsim.web.datasets import Dataset, Facets, Filter
 from relsim.web.images_api import THUMBNAIL, Side, thumbnail_of
+from relsim.web.library import Library
 from relsim.web.state import State, Work
 
 router = APIRouter(prefix="/api/data", tags=["data"])
@@ -66,19 +67,14 @@ async def lint(caption: Caption) -> Checked:
 @router.get("/{name}")
 async def summary(request: Request, name: str) -> Summary:
     """What a list holds, and by what its rows can be filtered."""
-    data = _named(request, name)
-
-    def work() -> Summary:
-        pictures = sum(_picture(request, data, row) is not None for row in range(len(data)))
-        return Summary(name=name, pictures=pictures, **asdict(data.facets()))
-
-    return await _worked(request, "lists", work)
+    data, library = _named(request, name), _state(request).library
+    return await _worked(request, "lists", lambda: summary_of(library, data, data.facets()))
 
 
 @router.get("/{name}/rows")
 async def rows(request: Request, name: str, asked: Annotated[Wanted, Query()]) -> Rows:
     """Rows that pass all filters."""
-    data = _named(request, name)
+    data, library = _named(request, name), _state(request).library
     wanted = Filter(
         **asked.model_dump(include={"text", "status", "anonymous", "finding", "captioned", "corrected", "group"}),
         group_sizes=(asked.smallest, asked.largest),
@@ -87,7 +83,7 @@ async def rows(request: Request, name: str, asked: Annotated[Wanted, Query()]) -
 
     def work() -> Rows:
         found = data.find(wanted)
-        shown = [_row(request, data, row) for row in found[asked.start : asked.start + asked.count]]
+        shown = [row_of(library, data, row) for row in found[asked.start : asked.start + asked.count]]
         return Rows(total=len(found), start=asked.start, rows=shown)
 
     return await _worked(request, "lists", work)
@@ -96,12 +92,12 @@ async def rows(request: Request, name: str, asked: Annotated[Wanted, Query()]) -
 @router.get("/{name}/row")
 async def one(request: Request, name: str, row: Number) -> Row:
     """One row by its number."""
-    data = _named(request, name)
+    data, library = _named(request, name), _state(request).library
     number = _numbered(data, row)
 
     def work() -> Row:
         data.corrections.refresh()
-        return _row(request, data, number)
+        return row_of(library, data, number)
 
     return await _worked(request, "lists", work)
 
@@ -110,7 +106,7 @@ async def one(request: Request, name: str, row: Number) -> Row:
 async def picture(request: Request, name: str, row: Number, side: Side = 192) -> Response:
     """A small picture of a row's image, as WebP."""
     data = _named(request, name)
-    record = _picture(request, data, _numbered(data, row))
+    record = _picture(_state(request).library, data, _numbered(data, row))
     if record is None:
         raise HTTPException(404, "this row has no picture here")
     return await thumbnail_of(request, record, side)
@@ -124,10 +120,7 @@ async def changes(request: Request, name: str, row: Number) -> list[Changed]:
 
     def work() -> list[Changed]:
         data.corrections.refresh()
-        return [
-            Changed(old=change.old, new=change.new, who=change.who, when=change.when, undo=change.undo)
-            for change in data.corrections.history(number)
-        ]
+        return changes_of(data, number)
 
     return await _worked(request, "lists", work)
 
@@ -135,12 +128,12 @@ async def changes(request: Request, name: str, row: Number) -> list[Changed]:
 @router.post("/{name}/changes", status_code=201)
 async def correct(request: Request, name: str, change: Correction) -> Row:
     """Correct a caption; the answer comes when it is on the disk. 409: somebody else was first; 423: another server."""
-    data = _named(request, name)
+    data, library = _named(request, name), _state(request).library
     number = _numbered(data, change.row)
 
     def work() -> Row:
         data.corrections.change(number, change.caption, was=change.was, who=change.who, now=_now())
-        return _row(request, data, number)
+        return row_of(library, data, number)
 
     return await _worked(request, "corrections", work)
 
@@ -148,12 +141,12 @@ async def correct(request: Request, name: str, change: Correction) -> Row:
 @router.post("/{name}/undo", status_code=201)
 async def undo(request: Request, name: str, change: TakeBack) -> Row:
     """Take back the last change of a caption that stands, as far as what the list says."""
-    data = _named(request, name)
+    data, library = _named(request, name), _state(request).library
     number = _numbered(data, change.row)
 
     def work() -> Row:
         data.corrections.undo(number, who=change.who, now=_now())
-        return _row(request, data, number)
+        return row_of(library, data, number)
 
     return await _worked(request, "corrections", work)
 
@@ -222,9 +215,9 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def _picture(request: Request, data: Dataset, row: int) -> ImageRecord | None:
+def _picture(library: Library, data: Dataset, row: int) -> ImageRecord | None:
     """The picture of a row: its own, or that of the collection which has its id."""
-    return data.record(row) or _state(request).library.record(data.items[row].image_id)
+    return data.record(row) or library.record(data.items[row].image_id)
 
 
 def _findings(verdict: Verdict | None) -> list[Found]:
@@ -232,7 +225,22 @@ def _findings(verdict: Verdict | None) -> list[Found]:
     return [Found(start=item.start, end=item.end, kind=item.kind, word=item.word) for item in found]
 
 
-def _row(request: Request, data: Dataset, row: int) -> Row:
+def summary_of(library: Library, data: Dataset, facets: Facets) -> Summary:
+    """What the rows hold that were counted: all, or the first ones."""
+    pictures = sum(_picture(library, data, row) is not None for row in range(facets.rows))
+    return Summary(name=data.name, pictures=pictures, **asdict(facets))
+
+
+def changes_of(data: Dataset, row: int) -> list[Changed]:
+    """All changes of a row's caption, the first one first."""
+    return [
+        Changed(old=change.old, new=change.new, who=change.who, when=change.when, undo=change.undo)
+        for change in data.corrections.history(row)
+    ]
+
+
+def row_of(library: Library, data: Dataset, row: int) -> Row:
+    """A row as it stands, by its number."""
     item, verdict = data.items[row], data.verdict(row)
     return Row(
         row=row,
@@ -248,7 +256,7 @@ def _row(request: Request, data: Dataset, row: int) -> Row:
         reason=item.reason,
         width=item.width,
         height=item.height,
-        picture=_picture(request, data, row) is not None,
+        picture=_picture(library, data, row) is not None,
         changes=len(data.corrections.history(row)),
     )
 

@@ -137,8 +137,28 @@ class Dataset:
         self.corrections.refresh()
         with self._guard:
             if self._facets is None or self._facets[0] != self.corrections.changes:
-                self._facets = (self.corrections.changes, self._counted())
+                self._facets = (self.corrections.changes, self.facets_of(len(self)))
             return self._facets[1]
+
+    def facets_of(self, first: int) -> Facets:
+        """What can be asked for among the first rows. Sizes of groups are those of the whole list."""
+        numbers = range(min(first, len(self)))
+        captions = [self.caption(row) for row in numbers]
+        verdicts = [self.verdict(row) for row, text in enumerate(captions) if text is not None]
+        kinds = Counter(kind for verdict in verdicts if verdict for kind in {item.kind for item in verdict.findings})
+        groups = {group for row in numbers if (group := self.items[row].group) is not None}
+        return Facets(
+            rows=len(numbers),
+            captions=len(verdicts),
+            named=sum(verdict is not None and not verdict.ok for verdict in verdicts),
+            corrected=sum(row < first for row in self.corrections.changed),
+            groups=len(groups),
+            largest_group=max((self._groups[group] for group in groups), default=0),
+            longest=max((len(text.split()) for text in captions if text), default=0),
+            statuses=dict(Counter(self.status(row) for row in numbers).most_common()),
+            findings=dict(kinds.most_common()),
+            people=self.corrections.people(first),
+        )
 
     def find(self, wanted: Filter) -> list[int]:
         """Numbers of the rows that pass, in the order of the list."""
@@ -170,23 +190,6 @@ class Dataset:
         if verdict is None or (wanted.anonymous is not None and verdict.ok != wanted.anonymous):
             return False
         return wanted.finding is None or any(finding.kind == wanted.finding for finding in verdict.findings)
-
-    def _counted(self) -> Facets:
-        captions = [self.caption(row) for row in range(len(self.items))]
-        verdicts = [self.verdict(row) for row, text in enumerate(captions) if text is not None]
-        kinds = Counter(kind for verdict in verdicts if verdict for kind in {item.kind for item in verdict.findings})
-        return Facets(
-            rows=len(self.items),
-            captions=len(verdicts),
-            named=sum(verdict is not None and not verdict.ok for verdict in verdicts),
-            corrected=len(self.corrections.changed),
-            groups=len(self._groups),
-            largest_group=max(self._groups.values(), default=0),
-            longest=max((len(text.split()) for text in captions if text), default=0),
-            statuses=dict(Counter(self.status(row) for row in range(len(self.items))).most_common()),
-            findings=dict(kinds.most_common()),
-            people=self.corrections.people(),
-        )
 
     @cached_property
     def _groups(self) -> Counter[str]:

@@ -109,10 +109,11 @@ class Corrections:
         with self._guard:
             return list(self._history.get(row, ()))
 
-    def people(self) -> list[str]:
-        """Who has changed something, by name."""
+    def people(self, first: int | None = None) -> list[str]:
+        """Who has changed something, by name; something of the first rows, where so many are meant."""
+        most = len(self._items) if first is None else first
         with self._guard:
-            return sorted({change.who for changes in self._history.values() for change in changes})
+            return sorted({change.who for row, made in self._history.items() if row < most for change in made})
 
     def change(self, row: int, caption: str, *, was: str | None, who: str, now: datetime) -> Change:
         """Put a caption in the place of the one that was seen, `was`; when this returns it is on the disk.

@@ -56,5 +56,11 @@ export const upload = (file) =>
 /** The address of a thumbnail: of `{id}` or of `{upload}`. */
 export const thumbnail = (of, side = 192) => `/api/thumbnail?${query({ id: of.id, upload: of.upload, side })}`;
 
+/** Whether anything can be changed: there is a server. */
+export const writes = true;
+
+/** The address of a thumbnail of a row of a list. */
+export const rowPicture = (list, row, side = 192) => `/api/data/${encodeURIComponent(list)}/picture?${query({ row, side })}`;
+
 /** The address of a thumbnail of a picture that a retrieval run names. */
 export const runThumbnail = (run, id, side = 192) => `/api/results/${run}/thumbnail?${query({ id, side })}`;

@@ -1,11 +1,12 @@
 // Data: lists of images with their captions, filtered, looked through and corrected.
 
-import { get, Refused } from "./api.js";
+import { get, Refused, rowPicture, writes } from "./api.js";
 import { count, h, hear, say } from "./dom.js";
 import { marked, told } from "./findings.js";
 import { Grid } from "./grid.js";
 import { Groups } from "./groups.js";
 import { Review } from "./review.js";
+import { RowDialog } from "./row.js";
 
 const PAGE = 50;
 const RANGES = ["smallest", "largest", "shortest", "longest"];
@@ -141,7 +142,7 @@ export class DataView {
         this.told,
         this.clear,
         this.modes,
-        h("a", { class: "button small", href: this.path("/corrected.jsonl"), download: `${this.name}.jsonl` }, "Export corrected list"),
+        writes && h("a", { class: "button small", href: this.path("/corrected.jsonl"), download: `${this.name}.jsonl` }, "Export corrected list"),
       ),
     );
   }
@@ -333,7 +334,7 @@ export class DataView {
   }
 
   picture(row, side = 192) {
-    return `${this.path("/picture")}?${new URLSearchParams({ row: row.row, side })}`;
+    return rowPicture(this.name, row.row, side);
   }
 
   drawTable() {
@@ -396,7 +397,7 @@ export class DataView {
     }
     const number = Number(wanted);
     const row = [...this.known().values()].find((one) => one.row === number) || (await get(this.path("/row"), { row: number }));
-    this.review ||= new Review(this, () => {
+    this.review ||= new (writes ? Review : RowDialog)(this, () => {
       this.review = null;
       if (this.values.row !== undefined) this.go({ ...this.values, row: undefined }, true);
     });
@@ -449,5 +450,6 @@ function describe(one) {
     one.corrected > 0 && `${count(one.corrected)} corrected`,
     one.people.length > 0 && `by ${one.people.join(", ")}`,
   ];
-  return `${count(one.rows)} rows: ${parts.filter(Boolean).join("; ")}`;
+  const rows = one.whole > one.rows ? `The first ${count(one.rows)} of ${count(one.whole)} rows, the others are not in this site` : `${count(one.rows)} rows`;
+  return `${rows}: ${parts.filter(Boolean).join("; ")}`;
 }

@@ -73,7 +73,9 @@ async function begin() {
     main.replaceChildren(h("p", { class: "empty", role: "alert" }, text));
     return;
   }
-  document.querySelector(".collection").textContent = `${collection.name}, ${count(collection.images)} images`;
+  const { name, images, whole = images } = collection; // a site may hold a part
+  const number = whole > images ? `the first ${count(images)} of ${count(whole)}` : count(images);
+  document.querySelector(".collection").textContent = `${name}, ${number} images`;
   const links = offered()
     .filter((one) => !one.within)
     .map((one) => h("a", { href: `#/${one.name}`, "data-view": one.name }, one.title));

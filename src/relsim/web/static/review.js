@@ -1,38 +1,24 @@
-// One row of a list in a dialog: its picture, its caption to correct, what the linter says, and who changed it when.
+// One row of a list in a dialog, with its caption to correct.
 
 import { get, send } from "./api.js";
 import { h, hear } from "./dom.js";
 import { told } from "./findings.js";
 import { recall, remember } from "./person.js";
+import { RowDialog } from "./row.js";
 
 const WHO = "reviewer";
 const WAIT = 200; // milliseconds after a key
 
-export class Review {
-  /** `view` is the view that shows the list; `closed` is called once the dialog is gone. */
+export class Review extends RowDialog {
   constructor(view, closed) {
-    this.view = view;
-    this.dialog = h("dialog", { class: "review", "aria-labelledby": "reviewed", onkeydown: (event) => this.pressed(event) });
-    this.dialog.addEventListener("close", () => {
+    super(view, () => {
       clearTimeout(this.waiting);
-      this.dialog.remove();
       closed();
     });
-    this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
+    this.dialog.addEventListener("keydown", (event) => this.pressed(event));
   }
 
-  close() {
-    this.dialog.close();
-  }
-
-  show(row) {
-    if (this.row?.row === row.row) return;
-    this.row = row;
-    this.draw();
-    if (!this.dialog.open) {
-      document.body.append(this.dialog);
-      this.dialog.showModal();
-    }
+  focus() {
     this.text.focus();
   }
 
@@ -42,47 +28,29 @@ export class Review {
     this.text.value = this.view.drafts.get(row.row) ?? row.caption ?? "";
     this.verdict = h("p", { class: "note verdict", role: "status" });
     this.alert = h("p", { class: "alert", role: "alert" }, message);
-    this.history = h("ol", { class: "history" });
     this.save = h("button", { class: "primary", type: "submit" }, "Save");
     this.saveNext = h("button", { type: "button", onclick: () => this.store(true), title: "Ctrl+Enter" }, "Save and next");
     this.back = h("button", { type: "button", onclick: () => this.takeBack(), hidden: row.caption === row.listed }, "Undo the last change");
     this.drawWho();
-    const step = (text, by) => h("button", { type: "button", onclick: () => this.go(by) }, text);
-    this.dialog.replaceChildren(
-      h("h2", { id: "reviewed" }, `Row ${row.row.toLocaleString("en")}`),
+    this.frame(
       h(
-        "div",
-        { class: row.picture ? "reviewing" : "reviewing alone" },
-        row.picture && h("img", { src: this.view.picture(row, 384), alt: row.caption || "Picture of this row" }),
-        h(
-          "form",
-          {
-            onsubmit: (event) => {
-              event.preventDefault();
-              this.store(false);
-            },
+        "form",
+        {
+          onsubmit: (event) => {
+            event.preventDefault();
+            this.store(false);
           },
-          h("label", { for: "corrected" }, "Caption"),
-          this.text,
-          this.verdict,
-          this.who,
-          h("p", { class: "line" }, this.save, this.saveNext, this.back),
-          this.alert,
-          row.caption !== row.listed && h("p", { class: "note" }, "The list says: ", h("q", {}, row.listed ?? "nothing")),
-          this.history,
-        ),
+        },
+        h("label", { for: "corrected" }, "Caption"),
+        this.text,
+        this.verdict,
+        this.who,
+        h("p", { class: "line" }, this.save, this.saveNext, this.back),
+        this.alert,
+        ...this.changes(),
       ),
-      h(
-        "p",
-        { class: "note about" },
-        aboutRow(row),
-        row.group !== null && [h("a", { href: this.view.groupAddress(row) }, "Its group"), " "],
-        row.link && h("a", { href: row.link, target: "_blank", rel: "noopener noreferrer" }, "Open its address"),
-      ),
-      h("p", { class: "line" }, step("Earlier", -1), step("Later", 1), h("button", { type: "button", onclick: () => this.close() }, "Close")),
     );
     this.lint(row.caption === this.text.value ? row : null);
-    this.showHistory();
   }
 
   drawWho() {
@@ -143,28 +111,6 @@ export class Review {
     this.verdict.classList.toggle("good", Boolean(text && found.anonymous));
   }
 
-  async showHistory() {
-    const row = this.row;
-    if (!row.changes) return;
-    const list = this.history;
-    try {
-      const changes = await get(this.view.path("/changes"), { row: row.row });
-      list.replaceChildren(
-        ...changes.map((one) =>
-          h(
-            "li",
-            { class: "note" },
-            `${one.who}, ${new Date(one.when).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" })}: `,
-            one.undo ? "took back to " : "",
-            h("q", {}, one.new ?? "nothing"),
-          ),
-        ),
-      );
-    } catch (error) {
-      list.replaceChildren(h("li", { class: "note" }, error.message));
-    }
-  }
-
   /** Keep the caption; true if it is kept, or was the same. */
   async store(onwards) {
     const who = recall(WHO) || this.name?.value.trim();
@@ -214,20 +160,4 @@ export class Review {
     }
     return kept;
   }
-
-  async go(by) {
-    const next = await this.view.beside(this.row, by);
-    if (next) this.view.go({ ...this.view.values, row: String(next.row) }, true);
-    else this.alert.textContent = by > 0 ? "This is the last row." : "This is the first row.";
-  }
-}
-
-function aboutRow(row) {
-  const parts = [
-    row.id,
-    row.group !== null && `group ${row.group}, ${row.group_size} rows`,
-    row.status !== "listed" && `picture: ${row.status === "ok" ? "there" : row.status}${row.reason ? `, ${row.reason}` : ""}`,
-    row.width && `${row.width} \u00d7 ${row.height} pixels`,
-  ];
-  return `${parts.filter(Boolean).join("; ")}. `;
 }

@@ -1,34 +1,12 @@
 // What stands for api.js in a site without a server: answers that were recorded, in files that are loaded when needed.
 
-/** What cannot be answered, in words. */
-export class Refused extends Error {
-  constructor(status, text) {
-    super(text);
-    this.status = status;
-  }
-}
+import { data, rowPicture } from "./site-data.js";
+import { load, Refused, site } from "./site-files.js";
 
-const site = globalThis.relsimSite;
-const loading = new Map();
+export { Refused, rowPicture };
 
-function load(place) {
-  if (!loading.has(place)) {
-    loading.set(
-      place,
-      new Promise((done, failed) => {
-        const script = document.createElement("script");
-        script.src = `data/${place}.js`;
-        script.onload = done;
-        script.onerror = () => {
-          loading.delete(place);
-          failed(new Refused(0, `The file data/${place}.js of this site is missing.`));
-        };
-        document.head.append(script);
-      }),
-    );
-  }
-  return loading.get(place);
-}
+/** Whether anything can be changed: corrections are made with a server. */
+export const writes = false;
 
 async function recorded(path, values) {
   const given = Object.entries(values)
@@ -82,6 +60,7 @@ export async function get(path, values = {}, signal) {
   else if (path === "/api/search") answer = await search(values);
   else if (path === "/api/space") answer = await space(values);
   else if (path === "/api/pair") answer = await pair(values);
+  else if (path === "/api/data" || path.startsWith("/api/data/")) answer = structuredClone(await data(path, values));
   else if (path.endsWith("/matches"))
     answer = (await Promise.all(values.queries.split(",").map((queries) => recorded(path, { queries })))).flat();
   else answer = await recorded(path, values);
