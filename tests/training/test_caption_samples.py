@@ -14,7 +14,7 @@ from PIL import Image
 
 from relsim.captions.anonymity import check
 from relsim.evaluation.statistics import wilson
-from relsim.models.checkpoint import read_metadata
+from relsim.models.metadata import read_metadata
 from relsim.training import caption_check
 from relsim.training.caption_check import CaptionLeaks
 from relsim.training.caption_samples import choose

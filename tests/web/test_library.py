@@ -1,11 +1,19 @@
 """The collection as the page sees it: every blend of the axes against brute force."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from relsim.errors import SearchError
+from relsim.models.embedded import DEFAULT, DEFAULT_ATTRIBUTES
+from relsim.vectors.calibration import percentile_of
 from relsim.vectors.table import VectorTable
 from relsim.web.library import Library, Question
+from relsim.web.models import Models
+
+CHECKPOINTS = (DEFAULT, DEFAULT_ATTRIBUTES)
 
 
 def brute_force(library, image_id, blend):
@@ -114,3 +122,40 @@ def test_what_is_found_when_the_library_is_warm_is_the_same(new_table, unit):
         cold = library.search(questions)
         library.warm_up()
         assert library.search(questions) == cold
+
+
+class TestPercentiles:
+    def test_they_are_told_before_a_model_is_loaded(self, library, models):
+        loaded = {axis: models._encoder(axis, getattr(library, axis)) for axis in ("relation", "look")}
+        fresh = Models(library)
+        for axis, encoder in loaded.items():
+            null = encoder.vlm.checkpoint.null_distribution
+            for score in (-0.5, 0.1, 0.4, 0.9):
+                assert fresh.percentile(axis, score) == percentile_of(score, null)
+        assert fresh._made == {}
+
+    def test_they_are_those_of_the_checkpoint_that_is_named(self, library):
+        scores = [Models(library, {"checkpoint_dir": name}).percentile("relation", 0.3) for name in CHECKPOINTS]
+        assert len({*scores, None}) == 3
+        assert Models(library, {"checkpoint_dir": "/nowhere/at/all"}).percentile("relation", 0.3) is None
+
+    def test_an_encoder_without_scores_of_unrelated_pairs_has_none(self, new_table, unit):
+        from starlette.testclient import TestClient
+
+        from relsim.web.app import create_app
+
+        plain = Library(new_table([f"image-{row}" for row in range(4)], unit(4, 8)))
+        with TestClient(create_app(plain), base_url="http://localhost") as client:
+            told = client.get("/api/search", params={"id": "image-0"}).json()["matches"]
+            pair = client.get("/api/pair", params={"first": "image-1", "id": "image-0"}).json()
+        assert {(hit["relation_percentile"], hit["look_percentile"]) for hit in told} == {(None, None)}
+        assert (pair["relation_percentile"], pair["look_percentile"]) == (None, None)
+
+    def test_torch_is_not_loaded_for_them(self, collection):
+        code = (
+            "import sys; from relsim.web.library import Library; from relsim.web.models import Models; "
+            "assert Models(Library.open(sys.argv[1])).percentile('relation', 0.3) is not None; "
+            "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+        )
+        command = [sys.executable, "-c", code, collection.relation]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"

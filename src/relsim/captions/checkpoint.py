@@ -15,15 +15,9 @@ from typing import Any
 from torch import Tensor
 
 from relsim.errors import CheckpointError
-from relsim.models.checkpoint import (
-    METADATA,
-    PROJECTION,
-    PUBLISHED_PROJECTION,
-    parse_recipe,
-    read_adapter,
-    read_metadata,
-)
+from relsim.models.checkpoint import PROJECTION, PUBLISHED_PROJECTION, parse_recipe, read_adapter
 from relsim.models.lora import merge_lora
+from relsim.models.metadata import METADATA, read_metadata
 from relsim.models.pixels import Recipe
 from relsim.models.prompt import CAPTION_PROMPT
 

@@ -33,10 +33,11 @@ from relsim.encoders.base import Vectors
 from relsim.encoders.stream import encode_images
 from relsim.errors import CheckpointError
 from relsim.fingerprint import Fingerprint
-from relsim.models.checkpoint import METADATA, PROJECTION, PUBLISHED_PROJECTION, read_metadata
+from relsim.models.checkpoint import PROJECTION, PUBLISHED_PROJECTION
 from relsim.models.hub import resolve_folder
 from relsim.models.lanes import run_in_lanes
 from relsim.models.loading import choose_forward
+from relsim.models.metadata import METADATA, read_metadata
 from relsim.models.pixels import Patches, PixelConfig, Recipe, cut
 from relsim.models.prompt import FILTER_PROMPT, Prompt, yes_no_tokens
 from relsim.models.query_vlm import Forward

@@ -31,18 +31,12 @@ from relsim.encoders.towers import (
 from relsim.errors import CheckpointError
 from relsim.fingerprint import Fingerprint
 from relsim.models.base import digest_base, find_base, place
-from relsim.models.checkpoint import (
-    METADATA,
-    PUBLISHED_PROJECTION,
-    parse_recipe,
-    read_adapter,
-    read_metadata,
-    read_projection,
-)
+from relsim.models.checkpoint import PUBLISHED_PROJECTION, parse_recipe, read_adapter, read_projection
 from relsim.models.devices import choose_device, choose_dtype
 from relsim.models.hub import resolve_folder
 from relsim.models.loading import digest_checkpoint
 from relsim.models.lora import merge_lora
+from relsim.models.metadata import METADATA, read_metadata
 from relsim.models.pixels import Recipe
 
 _PROCESSOR = "preprocessor_config.json"

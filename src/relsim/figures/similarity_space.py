@@ -154,14 +154,34 @@ def make_space(
     in that order are shown. Raises `ResultError` for no picture.
     """
     settings = settings or SpaceSettings()
-    if not hits:
-        raise ResultError("there is no picture beside the query, so there is no space to show")
     by_id = sorted(hits, key=lambda hit: hit.image_id)
-    order = permutation(settings.seed, _DRAWN, len(by_id)).tolist()
-    drawn = [by_id[place] for place in order[: settings.sample]]
+    drawn = [by_id[place] for place in drawn_places(len(by_id), settings)]
+    everything = [hit.attribute for hit in by_id], [hit.relational for hit in by_id]
+    return space_of_drawn(
+        query, drawn, everything, settings=settings, names=names, nulls=nulls, fingerprints=fingerprints
+    )
+
+
+def drawn_places(count: int, settings: SpaceSettings) -> list[int]:
+    """Places of the pictures that are drawn, in a list of so many in the order of their ids."""
+    return permutation(settings.seed, _DRAWN, count)[: settings.sample].tolist() if count else []
+
+
+def space_of_drawn(
+    query: Query,
+    drawn: Sequence[TwoAxisHit],
+    everything: tuple[Sequence[float] | Numbers, Sequence[float] | Numbers],
+    *,
+    settings: SpaceSettings,
+    names: tuple[str, str],
+    nulls: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None],
+    fingerprints: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
+) -> Space:
+    """Like `make_space`, of pictures that are drawn already; `everything` are the scores of all."""
+    if not drawn:
+        raise ResultError("there is no picture beside the query, so there is no space to show")
     look = np.array([hit.attribute for hit in drawn], np.float64)
     relation = np.array([hit.relational for hit in drawn], np.float64)
-    everything = [[hit.attribute for hit in by_id], [hit.relational for hit in by_id]]
     percentiles = [
         _percentiles(scores, whole, null)
         for scores, whole, null in zip((look, relation), everything, nulls, strict=True)
@@ -196,7 +216,7 @@ def make_space(
         Axis(name, float(scores.min()), float(scores.max()), _share_of(null), dict(print_))
         for name, scores, null, print_ in zip(names, (look, relation), nulls, fingerprints or ({}, {}), strict=True)
     ]
-    return Space(query, axes[0], axes[1], settings, len(hits), tuple(points))
+    return Space(query, axes[0], axes[1], settings, len(everything[0]), tuple(points))
 
 
 def read_space(result: ResultFile, settings: SpaceSettings | None = None) -> Space:
@@ -234,10 +254,15 @@ def axis_name(table: TableView) -> str:
 
 def null_scores(table: TableView) -> Mapping[str, Any] | None:
     """Scores of unrelated pairs, where the table's checkpoint is here and knows them."""
-    from relsim.models.checkpoint import read_null_distribution
-    from relsim.models.embedded import embedded_folder
+    return null_scores_of(table.origin)
 
-    named = table.origin.get("checkpoint_dir")
+
+def null_scores_of(origin: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Like `null_scores`, by how the encoder is made. No model is loaded, and no torch."""
+    from relsim.models.embedded import embedded_folder
+    from relsim.models.metadata import read_null_distribution
+
+    named = origin.get("checkpoint_dir")
     folder = None if named is None else embedded_folder(named) or Path(str(named))
     if folder is None or not folder.is_dir():
         return None
@@ -258,7 +283,7 @@ def _cells(places: Numbers, count: int) -> NDArray[np.int64]:
     return np.minimum((places * count).astype(np.int64), count - 1)
 
 
-def _percentiles(scores: Numbers, whole: Sequence[float], null: Mapping[str, Any] | None) -> Numbers:
+def _percentiles(scores: Numbers, whole: Sequence[float] | Numbers, null: Mapping[str, Any] | None) -> Numbers:
     """Share in percent of less similar pictures: of unrelated pairs, or of the whole collection."""
     if null is not None:
         return np.array([percentile_of(float(score), null) for score in scores])

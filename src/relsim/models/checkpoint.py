@@ -17,7 +17,6 @@ docs/formats.md.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +28,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from relsim.errors import CheckpointError
+from relsim.models.metadata import METADATA, null_distribution_of, read_json, read_metadata
 from relsim.models.pixels import KNOWN_RECIPES, Recipe
 
-FORMAT_VERSION = 1
 ADAPTER_CONFIG, ADAPTER_TENSORS = "adapter_config.json", "adapter_model.safetensors"
-PROJECTION, PUBLISHED_PROJECTION, METADATA = "projection.safetensors", "projection_and_config.pt", "relsim.json"
+PROJECTION, PUBLISHED_PROJECTION = "projection.safetensors", "projection_and_config.pt"
 PROCESSOR_FILES = (
     "added_tokens.json",
     "chat_template.jinja",
@@ -88,28 +87,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         recipe=parse_recipe(metadata.get("recipe", Recipe.NATIVE.value), source=str(folder / METADATA)),
         query_token=_query_token(metadata, folder),
         training=metadata.get("training") or published_record(published),
-        null_distribution=_null_distribution(metadata.get("null_distribution"), folder),
+        null_distribution=null_distribution_of(metadata.get("null_distribution"), folder),
     )
 
 
 def read_projection(folder: Path) -> tuple[Tensor, Tensor]:
     """Weight (D, H) and bias (D,) of the projection in a folder. Raises `CheckpointError`."""
     return _read_projection(folder, _read_published_projection(folder / PUBLISHED_PROJECTION))
-
-
-def read_metadata(folder: Path) -> dict[str, Any]:
-    """The content of `relsim.json`, empty where there is none. Raises `CheckpointError`, also for another version."""
-    path = folder / METADATA
-    metadata = read_json(path) if path.exists() else {}
-    version = metadata.get("format_version", FORMAT_VERSION)
-    if version != FORMAT_VERSION:
-        raise CheckpointError(f"{path} has format version {version}; this relsim reads {FORMAT_VERSION}: update relsim")
-    return metadata
-
-
-def read_null_distribution(folder: Path) -> Mapping[str, Any] | None:
-    """The scores of unrelated pairs that a checkpoint carries; no weight is read. Raises `CheckpointError`."""
-    return _null_distribution(read_metadata(folder).get("null_distribution"), folder)
 
 
 def read_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -131,17 +115,6 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises `CheckpointError`."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} must hold one JSON object")
-    return content
 
 
 def parse_recipe(name: str, source: str) -> Recipe:
@@ -174,29 +147,6 @@ def _query_token(metadata: Mapping[str, Any], folder: Path) -> str:
     if not isinstance(token, str) or not token:
         raise CheckpointError(f"{folder / METADATA} has query_token {token!r}; it must be the token's text")
     return token
-
-
-def _null_distribution(value: Any, folder: Path) -> dict[str, Any] | None:
-    """Scores and the percentage of unrelated pairs below each, both ascending; None where there is none."""
-    if not value:
-        return None
-    scores, percentiles = (
-        (value.get(name) for name in ("scores", "percentiles")) if isinstance(value, dict) else ((), ())
-    )
-    fits = (
-        isinstance(scores, list)
-        and isinstance(percentiles, list)
-        and len(scores) == len(percentiles) >= 2
-        and all(type(number) in (int, float) for number in [*scores, *percentiles])
-        and scores == sorted(scores)
-        and percentiles == sorted(percentiles)
-    )
-    if not fits:
-        raise CheckpointError(
-            f"{folder / METADATA} has a null_distribution that cannot be used; it must hold scores and percentiles, "
-            "two ascending lists of numbers of one length"
-        )
-    return dict(value)
 
 
 def _read_projection(folder: Path, published: Mapping[str, Any]) -> tuple[Tensor, Tensor]:

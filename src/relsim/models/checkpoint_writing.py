@@ -25,15 +25,13 @@ from relsim.files import drafted_folder, flush, temporary_beside
 from relsim.models.checkpoint import (
     ADAPTER_CONFIG,
     ADAPTER_TENSORS,
-    FORMAT_VERSION,
-    METADATA,
     PROCESSOR_FILES,
     PROJECTION,
     PUBLISHED_PROJECTION,
     Checkpoint,
     published_record,
-    read_json,
 )
+from relsim.models.metadata import FORMAT_VERSION, METADATA, read_json
 
 
 def write_checkpoint(

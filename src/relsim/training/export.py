@@ -21,19 +21,18 @@ from relsim.errors import CheckpointError
 from relsim.models.base import find_base, load_base
 from relsim.models.checkpoint import (
     ADAPTER_CONFIG,
-    FORMAT_VERSION,
     PROJECTION,
     PUBLISHED_PROJECTION,
     Checkpoint,
     parse_recipe,
     read_adapter,
     read_checkpoint,
-    read_metadata,
 )
 from relsim.models.checkpoint_writing import write_adapter, write_checkpoint, write_whole_model
 from relsim.models.devices import choose_device, choose_dtype
 from relsim.models.hub import resolve_folder
 from relsim.models.lora import merge_lora
+from relsim.models.metadata import FORMAT_VERSION, read_metadata
 from relsim.training.portable import Runtime, check_portable, write_portable
 
 CARD = "README.md"

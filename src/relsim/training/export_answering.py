@@ -15,9 +15,9 @@ import torch
 from relsim.captions.checkpoint import is_filter, merge_adapter, read_files, tokenizer_folder
 from relsim.errors import CheckpointError
 from relsim.models.base import find_base, load_base
-from relsim.models.checkpoint import FORMAT_VERSION, read_metadata
 from relsim.models.checkpoint_writing import write_whole_model
 from relsim.models.devices import choose_device, choose_dtype
+from relsim.models.metadata import FORMAT_VERSION, read_metadata
 from relsim.models.prompt import CAPTION_PROMPT, FILTER_PROMPT
 
 _PIXELS = "preprocessor_config.json"

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from relsim.captions.checkpoint import FILTER_KIND
 from relsim.errors import TrainingError
-from relsim.models.checkpoint import FORMAT_VERSION, Checkpoint
+from relsim.models.checkpoint import Checkpoint
 from relsim.models.checkpoint_writing import write_adapter, write_checkpoint, write_tower, write_whole_model
+from relsim.models.metadata import FORMAT_VERSION
 from relsim.models.prompt import QUERY_TOKEN, load_tokenizer
 from relsim.training.image_towers import TowerNetwork
 from relsim.training.network import PRECISIONS, TrainingNetwork

@@ -32,7 +32,8 @@ from relsim.encoders.base import Vectors
 from relsim.errors import CheckpointError
 from relsim.files import drafted_folder
 from relsim.models.base import read_config
-from relsim.models.checkpoint import PROCESSOR_FILES, PROJECTION, Checkpoint, read_checkpoint, read_json
+from relsim.models.checkpoint import PROCESSOR_FILES, PROJECTION, Checkpoint, read_checkpoint
+from relsim.models.metadata import read_json
 from relsim.models.pixels import PixelConfig, Recipe
 from relsim.models.prompt import load_tokenizer, read_prompt
 from relsim.models.quiet import quiet_loading

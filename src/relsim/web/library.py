@@ -11,6 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from relsim.data.records import ImageRecord
 from relsim.encoders.base import Vectors
 from relsim.environment import processor
@@ -131,12 +134,32 @@ class Library:
 
     def scores(self, question: Question) -> tuple[Vectors, Vectors | None]:
         """Similarities (N,) of every image to a question on either axis, in the order of `ids`."""
-        relation = self._all(self.relation, question.relation)
-        return relation, None if question.look is None or self.look is None else self._all(self.look, question.look)
+        relation = self._all(self.relation, self._rows_of[0], question.relation)
+        if question.look is None or self.look is None:
+            return relation, None
+        return relation, self._all(self.look, self._rows_of[1], question.look)
 
-    def _all(self, table: VectorTable, vector: Vectors) -> Vectors:
-        positions = [table.positions[image_id] for image_id in self.ids]
-        scores: Vectors = (table.vectors @ unit_queries(vector[None], table.dimension)[0])[positions]
+    def others(self, image_id: str | None) -> NDArray[np.int64]:
+        """Places in `ids` of all images but one, in the order of the ids themselves."""
+        places: NDArray[np.int64] = self._sorted
+        if image_id is not None:
+            places = places[self._rows_of[0][places] != self.relation.positions[image_id]]
+        return places
+
+    @cached_property
+    def _sorted(self) -> NDArray[np.int64]:
+        return np.array(sorted(range(len(self.ids)), key=self.ids.__getitem__), np.int64)
+
+    @cached_property
+    def _rows_of(self) -> list[NDArray[np.int64]]:
+        """Rows (N,) of the images in either table."""
+        tables = [table for table in (self.relation, self.look) if table is not None]
+        return [np.array([table.positions[image_id] for image_id in self.ids], np.int64) for table in tables]
+
+    def _all(self, table: VectorTable, rows: NDArray[np.int64], vector: Vectors) -> Vectors:
+        query = unit_queries(vector[None], table.dimension)[0]
+        # Block by block, where they lie: the whole as one array would be a copy of the table for each question.
+        scores: Vectors = np.concatenate([block @ query for block in table.blocks])[rows]
         return scores
 
     def _one_axis(self, asked: Sequence[Question], count: int) -> list[list[Neighbour]]:
@@ -195,6 +218,4 @@ def _look(question: Question) -> Vectors:
 
 
 def _stacked(vectors: Sequence[Vectors]) -> Vectors:
-    import numpy as np
-
     return np.stack(vectors)

@@ -17,6 +17,7 @@ from relsim.encoders.base import AnyEncoder, TextEncoder, Vectors
 from relsim.encoders.registry import encoder_of
 from relsim.encoders.stream import encode_images
 from relsim.errors import SearchError
+from relsim.figures.similarity_space import null_scores_of
 from relsim.models.embedded import DEFAULT, DEFAULT_CAPTIONER
 from relsim.vectors.calibration import percentile_of
 from relsim.vectors.table import VectorTable
@@ -42,6 +43,7 @@ class Models:
         self._options = dict(options or {})
         self._lock, self._working = threading.Lock(), threading.Lock()
         self._made: dict[str, Any] = {}
+        self._nulls: dict[str, Mapping[str, Any] | None] = {}
 
     def warm_up(self) -> None:
         """Load what a first question by picture or sentence would wait for."""
@@ -82,13 +84,16 @@ class Models:
         return list(self._sentence_encoder().encode_text(list(texts)))
 
     def percentile(self, axis: str, score: float) -> float | None:
-        """Share in percent of unrelated pictures that score less; None until the model is loaded, or if none is known.
+        """Share in percent of unrelated pictures that score less; None for an encoder without scores of such.
 
-        A page that shows scores must not wait for a model.
+        They are in the checkpoint: a page that shows scores does not wait for a model.
         """
-        encoder = self._made.get(axis)
-        vlm = getattr(encoder, "vlm", None)
-        null = None if vlm is None else vlm.checkpoint.null_distribution
+        if axis not in self._nulls:
+            table = self._library.relation if axis == "relation" else self._library.look
+            self._nulls[axis] = None if table is None else null_scores_of({**table.origin, **self._options})
+        # A checkpoint that is only named, as on the Hub, tells its scores when it is loaded.
+        vlm = getattr(self._made.get(axis), "vlm", None)
+        null = self._nulls[axis] or (None if vlm is None else vlm.checkpoint.null_distribution)
         return percentile_of(score, null) if null else None
 
     def _encoders(self) -> tuple[AnyEncoder, AnyEncoder | None]:

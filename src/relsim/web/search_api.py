@@ -23,7 +23,10 @@ _LEFT, _SLOW, _UNUSABLE = 400, 408, 422
 
 
 class Match(BaseModel):
-    """An image that was found. Scores are cosine similarities, -1 to 1; percentiles are shares of unrelated pairs."""
+    """An image that was found. Scores are cosine similarities, -1 to 1.
+
+    Percentiles are shares of unrelated pairs that score less; null where the encoder has no scores of such pairs.
+    """
 
     id: str
     rank: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Request
 from pydantic import BaseModel, Field
 
@@ -14,8 +15,9 @@ from relsim.figures.similarity_space import (
     Space,
     SpaceSettings,
     axis_name,
-    make_space,
+    drawn_places,
     null_scores,
+    space_of_drawn,
 )
 from relsim.figures.similarity_space import Query as Asked
 from relsim.vectors.two_axis import TwoAxisHit
@@ -97,12 +99,11 @@ def space_of(library: Library, name: str, question: Question, settings: SpaceSet
     tables = _tables(library)
     relation, look = library.scores(question)
     assert look is not None  # noqa: S101 - the question has a look, and so has the library
-    hits = [
-        TwoAxisHit(image_id, 0.0, float(alike), float(looks), "", 0)
-        for image_id, alike, looks in zip(library.ids, relation, look, strict=True)
-        if image_id != question.without
-    ]
-    return make_space(Asked(name, ""), hits, settings=settings, names=tables[0], nulls=tables[1])
+    rows = library.others(question.without)
+    drawn = rows[drawn_places(len(rows), settings)]
+    hits = [TwoAxisHit(library.ids[row], 0.0, float(relation[row]), float(look[row]), "", 0) for row in drawn]
+    everything = look[rows].astype(np.float64), relation[rows].astype(np.float64)
+    return space_of_drawn(Asked(name, ""), hits, everything, settings=settings, names=tables[0], nulls=tables[1])
 
 
 @lru_cache(maxsize=4)
