@@ -234,7 +234,9 @@ class _Site:
 
 
 async def _load(models: Models) -> None:
-    """Load the models that know percentiles: an answer that is recorded before has none."""
+    """Load the models where they alone know percentiles: an answer that is recorded before has none."""
+    if models.percentile("relation", 0.0) is not None:
+        return
     try:
         await asyncio.to_thread(models.warm_up)
     except RelsimError as error:
