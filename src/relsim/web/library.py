@@ -77,7 +77,8 @@ class Library:
         return cls(VectorTable.open(relation), looks, name=name)
 
     def warm_up(self) -> None:
-        """Make ready for many questions at once, where this processor has a quicker way to answer them."""
+        """Make ready for similarity spaces, and for many questions at once where this processor has a quicker way."""
+        _ = self._captions, self._sorted, self._rows_of
         cpu = processor()
         if cpu.amx or cpu.avx512_bf16:
             self._searcher.keep_coarse()

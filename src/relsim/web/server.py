@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from relsim.errors import RelsimError
+from relsim.web import heap
 from relsim.web.patience import patient
 from relsim.web.settings import ServerSettings, is_everywhere
 
@@ -75,6 +76,7 @@ def serve(app: FastAPI, listening: socket.socket, *, log_requests: bool = False)
         requests.setLevel(logging.INFO)
         requests.propagate = False
     app.state.relsim.has_process = True
+    heap.have_few_heaps()
     config = uvicorn.Config(
         app,
         http=patient(app.state.relsim.settings.head_seconds),

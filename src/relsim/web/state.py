@@ -16,6 +16,7 @@ from PIL import Image
 from relsim.demo.collection import cache_folder
 from relsim.encoders.base import Vectors
 from relsim.errors import RelsimError
+from relsim.web import heap
 from relsim.web.batching import Batcher, Line
 from relsim.web.explaining import Explainer, Shown, Why
 from relsim.web.extras import Extras
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 _DECODERS = 2
 _LARGEST_FILE, _MOST_PIXELS = 256 * 2**20, 100_000_000  # of pictures that the operator has chosen to show
 _FIRST_PAGE_SECONDS = 0.7
+TIDIED = 15.0  # seconds between two times that free memory goes back to the system
 _AT_ONCE = 2
 
 Work: TypeAlias = Literal["spaces", "lists", "corrections", "results", "study", "jobs"]
@@ -69,7 +71,7 @@ class State:
         self.lines = {name: Line(name, at_once=_AT_ONCE, waiting=most) for name, most in waiting.items()}
         self._threads = ThreadPoolExecutor(_AT_ONCE * len(self.lines), thread_name_prefix="line")
         self._stack = AsyncExitStack()
-        self._warming: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.streams = 0  # answers that go on, such as events of jobs
         self.downloads = 0  # long lists on their way
         self.ending = False  # they end when the server is told to
@@ -80,14 +82,14 @@ class State:
             await self._stack.enter_async_context(self.extras.jobs)
         for part in (self.pictures, self.uploads, self._searches, self._pictures, self._sentences, self._reasons):
             await self._stack.enter_async_context(part)
-        self._warming = asyncio.create_task(self._warm_up())
+        self._tasks = [asyncio.create_task(work) for work in (self._warm_up(), self._tidy())]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._warming is not None:
-            self._warming.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._warming
+                await task
         await self._stack.aclose()
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         self.extras.close()
@@ -120,8 +122,18 @@ class State:
         async with self.lines[kind]:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
+    async def _tidy(self) -> None:
+        """Keep the process small. One that has other work keeps its memory as it likes."""
+        while True:
+            await asyncio.sleep(TIDIED)
+            if self.has_process:
+                await asyncio.to_thread(heap.give_back)
+
     async def _warm_up(self) -> None:
-        """Make the search quick and load the models while the first page is looked at; to import torch holds up all."""
+        """Make the search quick, load the models and look through lists while the first page is looked at.
+
+        To import torch holds up all.
+        """
         await asyncio.sleep(_FIRST_PAGE_SECONDS)
         await asyncio.to_thread(self.library.warm_up)
         try:
@@ -129,6 +141,8 @@ class State:
         except RelsimError as error:
             # Queries by id go on; whoever asks with a picture is told the same.
             logger.warning("no search by picture or sentence: %s", error)
+        for data in self.extras.data.values():
+            await asyncio.to_thread(data.facets)
         if self.has_process:
             # What is here now stays to the end. To look through it for garbage again and again would stop every answer
             # for a tenth of a second with 100,000 images.
