@@ -220,6 +220,11 @@ def _picture(library: Library, data: Dataset, row: int) -> ImageRecord | None:
     return data.record(row) or library.record(data.items[row].image_id)
 
 
+def _has_picture(library: Library, data: Dataset, row: int) -> bool:
+    """Whether `_picture` has one, without reading what the collection knows of it."""
+    return data.record(row) is not None or data.items[row].image_id in library
+
+
 def _findings(verdict: Verdict | None) -> list[Found]:
     found = () if verdict is None else verdict.findings
     return [Found(start=item.start, end=item.end, kind=item.kind, word=item.word) for item in found]
@@ -227,7 +232,7 @@ def _findings(verdict: Verdict | None) -> list[Found]:
 
 def summary_of(library: Library, data: Dataset, facets: Facets) -> Summary:
     """What the rows hold that were counted: all, or the first ones."""
-    pictures = sum(_picture(library, data, row) is not None for row in range(facets.rows))
+    pictures = sum(_has_picture(library, data, row) for row in range(facets.rows))
     return Summary(name=data.name, pictures=pictures, **asdict(facets))
 
 
@@ -256,7 +261,7 @@ def row_of(library: Library, data: Dataset, row: int) -> Row:
         reason=item.reason,
         width=item.width,
         height=item.height,
-        picture=_picture(library, data, row) is not None,
+        picture=_has_picture(library, data, row),
         changes=len(data.corrections.history(row)),
     )
 

@@ -23,12 +23,14 @@ from relsim.data.lists import holds_groups
 from relsim.data.manifest import BadLine
 from relsim.data.records import ImageRecord
 from relsim.data.seed_groups import read_seed_groups
+from relsim.demo.collection import cache_folder
 from relsim.errors import SourceError
+from relsim.web.findings import Kinds, ListedKinds, kinds_in
 
 LISTED = "listed"
 """What stands for a status where nobody has tried to get the image."""
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
-_verdict = functools.lru_cache(maxsize=2**18)(check)
+_verdict = functools.lru_cache(maxsize=2**14)(check)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +73,19 @@ class Facets:
 class Dataset:
     """One list of images. Safe to use from any number of threads."""
 
-    def __init__(self, name: str, inventory: Inventory, changes: Path, beside: Sequence[str | None] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        inventory: Inventory,
+        changes: Path,
+        beside: Sequence[str | None] = (),
+        cache: Path | None = None,
+    ) -> None:
+        """`cache` is a folder to keep what the linter finds in the list."""
         self.name, self.inventory = name, inventory
         self.items = inventory.items
         self.corrections = Corrections(changes, self.items)
-        self._beside = beside
+        self._beside, self._cache = beside, cache
         self._guard = threading.Lock()
         self._facets: tuple[int, Facets] | None = None
 
@@ -94,7 +104,8 @@ class Dataset:
         path = path.absolute()
         inventory = take_inventory(path, progress=progress, on_bad_line=on_bad_line)
         beside = _beside(path, inventory) if inventory.kind == "list" else []
-        return cls(name or name_of(path), inventory, path.with_name(path.name + SUFFIX), beside)
+        changes = path.with_name(path.name + SUFFIX)
+        return cls(name or name_of(path), inventory, changes, beside, cache_folder() / "findings")
 
     def __len__(self) -> int:
         return len(self.items)
@@ -112,6 +123,13 @@ class Dataset:
         """What the linter says of a row's caption, None without one."""
         text = self.caption(row)
         return None if text is None else _verdict(text)
+
+    def kinds(self, row: int) -> Kinds:
+        """Kinds of what the linter finds in a row's caption, none without one."""
+        text = self.caption(row)
+        if text is None:
+            return ()
+        return self._listed.of(row) if text == self.items[row].clean_caption else kinds_in(text)
 
     def status(self, row: int) -> str:
         """The status of a row's image, `listed` where nobody has tried to get it."""
@@ -143,20 +161,19 @@ class Dataset:
     def facets_of(self, first: int) -> Facets:
         """What can be asked for among the first rows. Sizes of groups are those of the whole list."""
         numbers = range(min(first, len(self)))
-        captions = [self.caption(row) for row in numbers]
-        verdicts = [self.verdict(row) for row, text in enumerate(captions) if text is not None]
-        kinds = Counter(kind for verdict in verdicts if verdict for kind in {item.kind for item in verdict.findings})
+        captions = [text for row in numbers if (text := self.caption(row))]
+        found = [kinds for row in numbers if (kinds := self.kinds(row))]
         groups = {group for row in numbers if (group := self.items[row].group) is not None}
         return Facets(
             rows=len(numbers),
-            captions=len(verdicts),
-            named=sum(verdict is not None and not verdict.ok for verdict in verdicts),
+            captions=len(captions),
+            named=len(found),
             corrected=sum(row < first for row in self.corrections.changed),
             groups=len(groups),
             largest_group=max((self._groups[group] for group in groups), default=0),
-            longest=max((len(text.split()) for text in captions if text), default=0),
+            longest=max((len(text.split()) for text in captions), default=0),
             statuses=dict(Counter(self.status(row) for row in numbers).most_common()),
-            findings=dict(kinds.most_common()),
+            findings=dict(Counter(kind for kinds in found for kind in kinds).most_common()),
             people=self.corrections.people(first),
         )
 
@@ -186,10 +203,14 @@ class Dataset:
             return False
         if wanted.anonymous is None and wanted.finding is None:
             return True
-        verdict = self.verdict(row)
-        if verdict is None or (wanted.anonymous is not None and verdict.ok != wanted.anonymous):
+        if text is None:
             return False
-        return wanted.finding is None or any(finding.kind == wanted.finding for finding in verdict.findings)
+        kinds = self.kinds(row)
+        return wanted.anonymous in (None, not kinds) and wanted.finding in (None, *kinds)
+
+    @cached_property
+    def _listed(self) -> ListedKinds:
+        return ListedKinds([item.clean_caption for item in self.items], self._cache)
 
     @cached_property
     def _groups(self) -> Counter[str]:

@@ -12,7 +12,10 @@ router = APIRouter(prefix="/api", tags=["map"])
 
 
 class MapGroup(BaseModel):
-    """Pictures that belong together. `label` is the caption nearest to their middle; (x, y) is where its picture is."""
+    """Pictures that belong together; (x, y) is where the one nearest to their middle is.
+
+    `label` is the anonymous caption of the picture nearest to the middle that has one, null where none near it has.
+    """
 
     label: str | None
     size: int

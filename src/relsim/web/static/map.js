@@ -106,7 +106,7 @@ export class MapView {
       "button",
       { type: "button", class: "map-group", "aria-pressed": "false", onclick: () => this.choose(this.plane.only === number ? null : number) },
       h("svg", { viewBox: "-1.4 -1.4 2.8 2.8", width: "20", height: "20", "aria-hidden": "true", class: "swatch" }, h("path", { d: shape, fill: colour })),
-      h("span", {}, `${number + 1}. ${group.label || "Pictures without captions"}`),
+      h("span", {}, `${number + 1}. ${group.label || "Pictures without an anonymous caption"}`),
       h("span", { class: "note" }, count(group.size)),
     );
   }
@@ -171,14 +171,15 @@ function spread(points) {
 /** The number of each group, beside the picture at its middle. */
 function badges(context, plane, groups) {
   const { colours } = plane;
-  context.font = "700 13px system-ui, sans-serif";
+  const size = plane.size.width < 600 ? 9 : 12;
+  context.font = `700 ${size + 1}px system-ui, sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
   for (const [number, group] of groups.entries()) {
     if (plane.only !== null && plane.only !== number) continue;
     const [x, y] = plane.to(group.x, group.y).map((place) => place - 16); // the picture there stays in sight
     context.beginPath();
-    context.arc(x, y, 12, 0, 2 * Math.PI);
+    context.arc(x, y, size, 0, 2 * Math.PI);
     context.fillStyle = colours.paper;
     context.fill();
     context.strokeStyle = colours.ink;

@@ -51,7 +51,7 @@ export async function why(place, query, image, pictures, signal) {
         (value) => at(CHANGE, (value / falls + 1) / 2),
         scale(CHANGE, `rises by ${falls.toFixed(2)}`, `falls by ${falls.toFixed(2)}`),
       ),
-      h("h3", {}, "Captions", h("span", { class: "note" }, ` the nearest of ${found.captions}`)),
+      h("h3", {}, "Captions", h("span", { class: "note" }, ` the nearest of ${found.captions}: those of their neighbours here, and some that come along with relsim`)),
       h(
         "dl",
         { class: "near" },
