@@ -21,7 +21,7 @@ from torch.nn import functional as F  # noqa: N812 - the name the whole field us
 
 from full_size import SHAPE_7B
 from models import SHAPES, model_config, write_tokenizer
-from relsim.models import layers
+from relsim.models import eight_bits, layers
 from relsim.models.checkpoint import Checkpoint
 from relsim.models.packed import PackedQwen25VL
 from relsim.models.pixels import PixelConfig, Recipe
@@ -158,29 +158,9 @@ def _gated(x: Tensor, gate: _Product, up: _Product | None, down: _Product) -> Te
     return F.linear(F.silu(first) * second, *down)
 
 
-def to_fp8(forward: PackedQwen25VL) -> int:
-    """Give every large product of a packed pass 8-bit floats, scaled by row (torchao); how many there were."""
-    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
-
-    settings = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())
-    changed = 0
-    for linear in _products(forward):
-        rows, columns = linear.weight.shape
-        if rows % 16 or columns % 16:  # what the hardware's 8-bit products ask of their sides
-            continue
-        module = nn.Linear(columns, rows, bias=False, device="meta")
-        module.weight = nn.Parameter(linear.weight.contiguous(), requires_grad=False)
-        quantize_(module, settings)
-        object.__setattr__(linear, "weight", module.weight)  # the class is frozen; only this benchmark changes it
-        changed += 1
-    return changed
-
-
-def _products(forward: PackedQwen25VL) -> Iterator[layers.Linear]:
-    for part in (forward._vision, forward._language):  # noqa: SLF001 - the benchmark looks inside
-        for block in part._blocks:  # noqa: SLF001 - see above
-            up = [] if block.mlp.up is None else [block.mlp.up]
-            yield from (block.qkv, block.out, block.mlp.gate, *up, block.mlp.down)
+def to_fp8(forward: PackedQwen25VL) -> None:
+    """Give the products of a packed pass 8-bit floats, scaled by row (torchao)."""
+    forward.change_blocks(lambda block: eight_bits.rounded(block, eight_bits.to_fp8))
 
 
 def published_way(bench: Bench, model: Any) -> Callable[[Any], Tensor]:

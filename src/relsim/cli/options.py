@@ -59,7 +59,8 @@ Dtype = Annotated[
     typer.Option(
         "--dtype",
         metavar="NAME",
-        help="float32 or bfloat16 (float16 on cuda). Default: $RELSIM_DTYPE (judges apart), else what the device is best at.",
+        help="float32 or bfloat16 (float16 on cuda); a metric's products also in int8 (cpu) or fp8 (cuda). Default: "
+        "$RELSIM_DTYPE (judges apart), else what the device is best at.",
         rich_help_panel=MODEL_PANEL,
     ),
 ]

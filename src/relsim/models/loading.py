@@ -32,12 +32,13 @@ from relsim.models.base import (
 from relsim.models.checkpoint import ADAPTER_TENSORS, Checkpoint, parse_recipe, read_checkpoint
 from relsim.models.devices import choose_device, choose_dtype
 from relsim.models.digest import digest_files, digest_tensors
+from relsim.models.eight_bits import ROUNDINGS, check_device, check_vectors, drawn_pictures, rounded
 from relsim.models.embedded import embedded_name
 from relsim.models.embedded.photographs import PhotographWatch
 from relsim.models.hub import resolve_folder
 from relsim.models.lora import merge_lora
 from relsim.models.packed import PackedQwen25VL
-from relsim.models.pixels import PixelConfig, draft_side
+from relsim.models.pixels import PixelConfig, cut, draft_side
 from relsim.models.plain import PlainForward
 from relsim.models.prompt import Prompt, read_prompt
 from relsim.models.query_vlm import Forward, QueryVLM
@@ -67,7 +68,11 @@ def load_query_vlm(  # noqa: PLR0913 - one place to load from, the rest by name
     (see `draft_side`). Raises `CheckpointError` or `DeviceError`.
     """
     target = choose_device(device)
-    named = None if dtype is None else choose_dtype(target, dtype)  # a wrong name is told before anything is fetched
+    # What is wrong with a name is told before anything is fetched.
+    eight_bits = dtype if isinstance(dtype, str) and dtype in ROUNDINGS else None
+    if eight_bits is not None:
+        check_device(eight_bits, target)
+    named = None if dtype is None else choose_dtype(target, torch.bfloat16 if eight_bits else dtype)
     folder = resolve_folder(checkpoint_dir, cache_dir=cache_dir, revision=revision, also=("projection_and_config.pt",))
     checkpoint = read_checkpoint(folder)
     if recipe is not None:
@@ -108,7 +113,21 @@ def load_query_vlm(  # noqa: PLR0913 - one place to load from, the rest by name
     watch = PhotographWatch(embedded) if embedded else None
     # The adapter is merged; keeping its tensors would keep a gigabyte of embedding tables.
     kept = replace(checkpoint, adapter={})
-    return QueryVLM(forward, kept, prompt, pixels, weights=weights, watch=watch, draft=draft)
+    vlm = QueryVLM(forward, kept, prompt, pixels, weights=weights, watch=watch, draft=draft, precision=eight_bits)
+    if eight_bits is not None:
+        _round_products(vlm, forward, eight_bits)
+    return vlm
+
+
+def _round_products(vlm: QueryVLM, forward: Forward, name: str) -> None:
+    """Products in 8 bits, if the vectors bear it. Raises `CheckpointError`."""
+    if not isinstance(forward, PackedQwen25VL):
+        raise CheckpointError(f"{name} is for the packed forward pass, which is not what this model runs on")
+    pictures = [cut(picture, vlm.recipe, vlm.pixels) for picture in drawn_pictures()]
+    exact = vlm.embed(pictures)
+    _, rounding = ROUNDINGS[name]
+    forward.change_blocks(lambda block: rounded(block, rounding))
+    check_vectors(name, exact, vlm.embed(pictures))
 
 
 def _with_recipe(checkpoint: Checkpoint, recipe: str) -> Checkpoint:

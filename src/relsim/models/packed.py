@@ -20,7 +20,7 @@ The same function as transformers computes with the same weights, arranged for e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,13 @@ class PackedQwen25VL:
             and not text.use_sliding_window
         )
 
+    def change_blocks(self, change: Callable[[Block], Block]) -> None:
+        """Put what `change` makes of each layer in its place, one after the other; the prefix is computed anew."""
+        for blocks in (self._vision.blocks, self._language.blocks):
+            for number, block in enumerate(blocks):
+                blocks[number] = change(block)
+        self._language.read_prefix()
+
     def __call__(self, batch: Sequence[Patches]) -> Tensor:
         """Hidden states (len(batch), H), in the order given."""
         order, tables = self._arranged(batch)
@@ -141,7 +148,7 @@ class _VisionTower:
         pairs = rotary_pairs(self._heads, config.hidden_size // self._heads)
         values = np.arange(2 * config.hidden_size, 3 * config.hidden_size)
         rows = np.concatenate([pairs, config.hidden_size + pairs, values])
-        self._blocks = [
+        self.blocks = [
             Block(
                 Norm.of(block.norm1),
                 Linear.of(block.attn.qkv, rows=rows),
@@ -156,7 +163,7 @@ class _VisionTower:
 
     def __call__(self, pixels: Tensor, tables: BatchTables) -> Tensor:
         x = self._embed(pixels[tables.order].float()).to(self._dtype)
-        for number, block in enumerate(self._blocks):
+        for number, block in enumerate(self.blocks):
             segments = tables.pictures if number in self._full else tables.windows
             qkv = block.qkv(block.attention_norm(x)).view(len(x), 3, self._heads, -1)
             q, k = rotate(qkv[:, :2], tables.rotation).unbind(1)
@@ -179,7 +186,7 @@ class _LanguageModel:
         rotated = rotary_pairs(self._query_heads + self._key_heads, head_size)
         rows = np.arange((self._query_heads + 2 * self._key_heads) * head_size)
         rows[: len(rotated)] = rotated
-        self._blocks = [
+        self.blocks = [
             Block(
                 Norm.of(layer.input_layernorm),
                 Linear.of(layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj, rows=rows),
@@ -190,7 +197,8 @@ class _LanguageModel:
             for layer in model.layers
         ]
         self._norm = Norm.of(model.norm)
-        self._prefix = self._prefix_keys(prefix)
+        self._prefix_states = prefix
+        self.read_prefix()
 
     def __call__(
         self,
@@ -200,14 +208,14 @@ class _LanguageModel:
         watch: AttentionWatch | None = None,
     ) -> Tensor:
         rotation, last, prompts = tables.token_rotation, tables.last, tables.layout.prompts
-        for block, prefix in zip(self._blocks[:-1], self._prefix[:-1], strict=True):
+        for block, prefix in zip(self.blocks[:-1], self._prefix[:-1], strict=True):
             q, k, v = self._project(block, x, rotation)
             if kept is not None:
                 kept.add(prefix, k, v)
             if watch is not None:
                 watch.add(q[last], prefix[0], k)
             x = self._finish(block, x, attend(q, k, v, prompts, prefix=prefix, causal=True))
-        block, prefix = self._blocks[-1], self._prefix[-1]
+        block, prefix = self.blocks[-1], self._prefix[-1]
         q, k, v = self._project(block, x, rotation)
         if kept is not None:
             kept.add(prefix, k, v)
@@ -219,23 +227,24 @@ class _LanguageModel:
     def go_on(self, x: Tensor, kept: KeptPrompts) -> Tensor:
         rotation = self.rotations(kept.places[:, None].expand(-1, 3))
         kept.begin_token()
-        for number, block in enumerate(self._blocks):
+        for number, block in enumerate(self.blocks):
             q, k, v = self._project(block, x, rotation)
             x = self._finish(block, x, kept.attend(number, q, k, v))
         return self._norm(x)
 
-    def _prefix_keys(self, x: Tensor) -> list[KeyValues]:
+    def read_prefix(self) -> None:
         """Keys and values of the prefix in every layer; its positions count up from 0 on all three axes."""
+        x = self._prefix_states
         positions = torch.arange(len(x), device=x.device)[:, None].expand(-1, 3)
         rotation = self.rotations(positions)
         whole = (Segments(0, 1, len(x)),)
         keys: list[KeyValues] = []
         with torch.inference_mode():
-            for block in self._blocks:
+            for block in self.blocks:
                 q, k, v = self._project(block, x, rotation)
                 keys.append((k.transpose(0, 1)[None], v.transpose(0, 1)[None]))
                 x = self._finish(block, x, attend(q, k, v, whole, causal=True))
-        return keys
+        self._prefix = keys
 
     def _project(self, block: Block, x: Tensor, rotation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         heads = self._query_heads + 2 * self._key_heads

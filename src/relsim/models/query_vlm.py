@@ -48,7 +48,9 @@ class QueryVLM:
         weights: str,
         watch: Callable[[Image.Image], None] | None = None,
         draft: int | None = None,
+        precision: str | None = None,
     ) -> None:
+        """`precision` is the name of the products' where it is not that of the rest, as `int8`."""
         self._forward = forward
         self._weight = checkpoint.projection_weight.to(forward.device, torch.float32)
         self._bias = checkpoint.projection_bias.to(forward.device, torch.float32)
@@ -59,6 +61,7 @@ class QueryVLM:
         self.draft = draft
         """The least side in pixels to which JPEG files may be decoded smaller; None where they are decoded whole."""
         self._weights_digest = weights
+        self._precision = precision or str(forward.dtype).removeprefix("torch.")
         self._watch = watch
 
     @property
@@ -90,7 +93,7 @@ class QueryVLM:
                 "max_pixels": self.pixels.max_pixels,
                 "pixel_mean": " ".join(f"{value:g}" for value in self.pixels.mean),
                 "pixel_std": " ".join(f"{value:g}" for value in self.pixels.std),
-                "precision": str(self.dtype).removeprefix("torch."),
+                "precision": self._precision,
                 "dimension": self.dimension,
                 **decoding,
             }
