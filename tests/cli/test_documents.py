@@ -240,6 +240,9 @@ def test_the_examples_have_the_shape_of_real_documents(
         "relsim.train/1": trained,
         "relsim.crops/1": json.loads((Path(trained["out"]) / "crops" / "crops.json").read_text()),
         "relsim.export/1": document("export", trained["last"], "--out", tmp_path / "exported"),
+        "relsim.calibration/1": document(
+            "calibrate", tmp_path / "exported", world, "--base-model", golden / "base", exits=3
+        ),
         "relsim.doctor/1": document("doctor"),
         **of_judges,
     }

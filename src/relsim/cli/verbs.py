@@ -133,6 +133,9 @@ VERBS: Mapping[str, Mapping[str, Verb | Group]] = {
         "train filter": Verb(
             "train_filter:train_filter", "Train a filter on images labelled Yes and No.", _UNDERSCORES
         ),
+        "calibrate": Verb(
+            "calibrate:calibrate", "Measure how a checkpoint scores unrelated images, and keep that beside it."
+        ),
         "export": Verb("export:export", "Write a checkpoint into a folder, or push it to the Hub."),
         "export site": Verb("export_site:export_site", "Write the page of a collection as files that need no server."),
         "export table": Verb(

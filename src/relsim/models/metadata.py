@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from relsim.errors import CheckpointError
+from relsim.files import flush, temporary_beside
 
 FORMAT_VERSION = 1
 METADATA = "relsim.json"
@@ -26,6 +27,24 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 def read_null_distribution(folder: Path) -> Mapping[str, Any] | None:
     """The scores of unrelated pairs that a checkpoint carries; no weight is read. Raises `CheckpointError`."""
     return null_distribution_of(read_metadata(folder).get("null_distribution"), folder)
+
+
+def write_null_distribution(folder: Path, null: Mapping[str, Any]) -> None:
+    """Keep the scores of unrelated pairs in a checkpoint's `relsim.json`, in one step. Raises `CheckpointError`.
+
+    A published checkpoint has no such file and gets one that says nothing else: what is not in it has its default.
+    """
+    metadata = {"format_version": FORMAT_VERSION, **read_metadata(folder), "null_distribution": dict(null)}
+    null_distribution_of(metadata["null_distribution"], folder)
+    path = folder / METADATA
+    try:
+        with temporary_beside(path) as temporary:
+            temporary.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+            flush(temporary)
+            temporary.replace(path)
+            flush(folder)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def null_distribution_of(value: Any, folder: Path) -> dict[str, Any] | None:
