@@ -39,7 +39,7 @@ from relsim.web.extras import Extras
 from relsim.web.library import Library
 from relsim.web.models import Models
 from relsim.web.results import Results
-from relsim.web.site_files import SIDES, Pictures, answer, json_of, write_script
+from relsim.web.site_files import Pictures, answer, json_of, write_script
 from relsim.web.site_lists import CHUNK, folds, write_list
 from relsim.web.site_sample import first_images
 
@@ -131,7 +131,7 @@ class _Site:
         self._chunk: dict[str, str] = {}
         self._size = self._chunks = self.spaces = 0
         self._places: dict[str, int] = {}
-        self._files: dict[str, str] = {}
+        self._files: dict[str, list[str]] = {}
         self.pictures = Pictures(folder / "pictures")
         self.lists: list[dict[str, Any]] = []
 
@@ -181,9 +181,7 @@ class _Site:
         for start in range(0, len(library), _PAGE):
             await self._record(app, "/api/images", {"start": start, "count": _PAGE})
         for place, image_id in enumerate(library.ids):
-            for stop in _stops(library):
-                asked = {"id": image_id, "blend": stop}
-                await self._record(app, "/api/search", asked, count=self._options.matches)
+            await self._record_search(app, image_id, _stops(library))
             if library.look is not None and len(library) > 1 and place < self._options.spaces:
                 self.spaces += 1
                 for scale in _SCALES:
@@ -209,10 +207,21 @@ class _Site:
             for image_id in ids:
                 await self._keep(app, f"{place}/thumbnail", image_id)
 
+    async def _record_search(self, app: FastAPI, image_id: str, stops: list[str]) -> None:
+        """Keep what is most like an image at each stop of the slider as one answer, so that the index names it once."""
+        asked = {"id": image_id, "count": self._options.matches}
+        found = [await self._told(app, "/api/search", {**asked, "blend": stop}) for stop in stops]
+        self._put("/api/search", {"id": image_id}, "{" + ",".join(map('"{}":{}'.format, stops, found)) + "}")
+
     async def _record(self, app: FastAPI, path: str, asked: Mapping[str, Any], **more: Any) -> None:
         """Keep an answer under what the page asks; `more` is asked besides."""
-        status, body = await answer(app, path, {**asked, **more})
-        told = body.decode() if status == 200 else json_of({"refused": json.loads(body)["detail"], "status": status})
+        self._put(path, asked, await self._told(app, path, {**asked, **more}))
+
+    async def _told(self, app: FastAPI, path: str, asked: Mapping[str, Any]) -> str:
+        status, body = await answer(app, path, asked)
+        return body.decode() if status == 200 else json_of({"refused": json.loads(body)["detail"], "status": status})
+
+    def _put(self, path: str, asked: Mapping[str, Any], told: str) -> None:
         key = json_of([path, sorted([name, str(value)] for name, value in asked.items())])
         self._places[key] = self._chunks
         self._chunk[key] = told
@@ -229,8 +238,7 @@ class _Site:
 
     async def _keep(self, app: FastAPI, path: str, image_id: str) -> None:
         """Keep the thumbnails of a picture under the path that the page asks."""
-        found = await self.pictures.keep(app, path, {"id": image_id})
-        self._files |= {json_of([path, image_id, name]): file for name, file in zip(SIDES, found, strict=False)}
+        self._files[json_of([path, image_id])] = await self.pictures.keep(app, path, {"id": image_id})
 
 
 async def _load(models: Models) -> None:

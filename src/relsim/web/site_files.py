@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from urllib.parse import urlencode
 
 from fastapi import FastAPI
 
-SIDES = {"small": 192, "large": 384}
+SIDES = (192, 384)
 """Longest sides in pixels in which each picture is kept."""
 
 
@@ -64,12 +65,13 @@ class Pictures:
 
     async def keep(self, app: FastAPI, path: str, asked: Mapping[str, Any]) -> list[str]:
         """Names of a picture's files in the order of `SIDES`; none for one that cannot be shown, which is counted."""
+        # All sizes at once: pictures are made in processes of their own.
+        made = await asyncio.gather(*(answer(app, path, {**asked, "side": side}) for side in SIDES))
+        if any(status != 200 for status, _ in made):
+            self.missing += 1
+            return []
         found = []
-        for side in SIDES.values():
-            status, body = await answer(app, path, {**asked, "side": side})
-            if status != 200:
-                self.missing += 1
-                return []
+        for _, body in made:
             name = f"{hashlib.sha256(body).hexdigest()[:24]}.webp"
             if name not in self.files:
                 (self._folder / name).write_bytes(body)

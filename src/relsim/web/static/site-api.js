@@ -9,16 +9,19 @@ export { Refused, rowPicture };
 export const writes = false;
 
 async function recorded(path, values) {
-  const given = Object.entries(values)
+  const asked = Object.entries(values)
     .filter(([, value]) => value !== undefined && value !== null)
     .map(([name, value]) => [name, String(value)]);
-  const key = JSON.stringify([path, given.sort(([one], [other]) => (one < other ? -1 : 1))]);
+  const key = JSON.stringify([path, asked.sort(([one], [other]) => (one < other ? -1 : 1))]);
   const place = site.places[key];
   if (place === undefined) throw new Refused(404, "This site has no answer to that.");
   if (!(key in site.answers)) await load(place);
-  const answer = site.answers[key];
+  return structuredClone(given(site.answers[key]));
+}
+
+function given(answer) {
   if (answer.refused) throw new Refused(answer.status, answer.refused);
-  return structuredClone(answer);
+  return answer;
 }
 
 /** Images of the pages that were recorded. */
@@ -31,10 +34,10 @@ async function images({ start = 0, count = 100 }) {
 }
 
 /** The nearest of the blends that were recorded. */
-function search({ id, blend }) {
+async function search({ id, blend }) {
   const wanted = Number(blend ?? 0.5);
   const nearest = site.stops.reduce((one, other) => (Math.abs(other - wanted) < Math.abs(one - wanted) ? other : one));
-  return recorded("/api/search", { id, blend: nearest });
+  return given((await recorded("/api/search", { id }))[nearest]);
 }
 
 async function space({ id, scale }) {
@@ -44,9 +47,10 @@ async function space({ id, scale }) {
 }
 
 async function pair({ first, id }) {
-  for (const blend of site.stops) {
-    const found = await recorded("/api/search", { id, blend });
-    const match = found.matches.find((one) => one.id === first);
+  const told = await recorded("/api/search", { id });
+  for (const stop of site.stops) {
+    const found = told[stop];
+    const match = found.matches?.find((one) => one.id === first);
     if (match) return { ...match, captions: [match.caption, found.caption] };
   }
   throw new Refused(404, "This site has no scores of these two.");
@@ -76,7 +80,7 @@ export const send = refuse;
 export const upload = refuse;
 
 const picture = (path, id, side) => {
-  const file = site.pictures[JSON.stringify([path, id, side > 192 ? "large" : "small"])];
+  const file = site.pictures[JSON.stringify([path, id])]?.[side > 192 ? 1 : 0];
   return file === undefined ? "pictures/missing" : `pictures/${file}`;
 };
 
