@@ -106,7 +106,6 @@ def test_base_model_of_the_environment(settings, monkeypatch):
     ("words", "fault"),
     [
         (["metric", "-o", "x"], "data.manifests or data.crops must be set"),
-        (["metric", "a.jsonl"], "run.out is not set"),
         (["metric", "a.jsonl", "-o", "x", "--batch-size", "0"], "optimizer.batch_size is 0; acceptable: greater than"),
         (["metric", "a.jsonl", "-o", "x", "--recipe", "native"], "model.recipe is 'native'; acceptable: crop<side>"),
         (["metric", "a.jsonl", "-o", "x", "--set", "run.stepz=1"], "did you mean run.steps?"),

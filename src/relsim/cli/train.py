@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from relsim.training.loop import Outcome
 
 _TASKS = {"metric": "metric", "captioner": "caption"}
-_PUBLISHED_OUT = "ckpt"
+_RUNS = Path("runs")
+_NAMES = {"metric": "metric", "caption": "captioner", "yes_no": "filter"}  # folders of runs that are given none
 
 
 def train(
@@ -68,13 +69,17 @@ def train(
             "-o",
             "--output-dir",
             metavar="DIR",
-            help="Folder of the run.",
+            help="Folder of the run. Default: runs/metric or runs/captioner.",
             rich_help_panel=training_options.RUN,
         ),
     ] = None,
     run_name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Folder of the run, below --out.", rich_help_panel=training_options.RUN),
+        typer.Option(
+            metavar="NAME",
+            help="Folder of the run, below --out, or below runs without it.",
+            rich_help_panel=training_options.RUN,
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -168,7 +173,10 @@ def train(
 
 
 def read_settings(task: str, path: Path | None, flags: Mapping[str, Any], settings: Sequence[str]) -> TrainingConfig:
-    """The settings of the file, under the flags, under those of --set. Raises `RelsimError`."""
+    """The settings of the file, under the flags, under those of --set. Raises `RelsimError`.
+
+    A run that is given no folder has one of its task's name, below runs.
+    """
     try:
         from relsim.training.config import TrainingConfig
     except ImportError as error:
@@ -180,7 +188,8 @@ def read_settings(task: str, path: Path | None, flags: Mapping[str, Any], settin
     if flags.get("data.eval_manifest") is not None:
         given.append("data.eval_fraction=0")  # and so does a file that holds out a share
     base = os.environ.get("RELSIM_BASE_MODEL") or training_options.PUBLISHED_BASE
-    defaults = [f"objective.task={task}", f"model.base={json.dumps(base)}"]
+    out = str(_RUNS / _NAMES[task])
+    defaults = [f"objective.task={task}", f"model.base={json.dumps(base)}", f"run.out={json.dumps(out)}"]
     config = TrainingConfig.from_yaml(path, [*given, *settings], defaults=defaults)
     if config.objective.task != task:
         raise RelsimError(f"{path or '--set'} says objective.task {config.objective.task}, the command line {task}")
@@ -192,7 +201,7 @@ def read_settings(task: str, path: Path | None, flags: Mapping[str, Any], settin
 def _folder(out: Path | None, run_name: str | None) -> str | None:
     if run_name is None:
         return None if out is None else str(out)
-    return str((out or Path(_PUBLISHED_OUT)) / run_name)
+    return str((out or _RUNS) / run_name)
 
 
 def show_line(line: Mapping[str, Any]) -> None:

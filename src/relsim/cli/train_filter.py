@@ -44,7 +44,13 @@ def train_filter(
     ] = 0.1,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Folder of the run.", rich_help_panel=training_options.RUN),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder of the run. Default: runs/filter.",
+            rich_help_panel=training_options.RUN,
+        ),
     ] = None,
     config: Annotated[
         Path | None,

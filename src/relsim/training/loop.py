@@ -77,7 +77,7 @@ def train(config: TrainingConfig, *, resume: bool = False, watcher: Watcher | No
     out = config.run.out
     states = saved_states(out)
     if states and not resume:
-        raise TrainingError(f"{out} holds a run already; resume it, or choose another run.out")
+        raise TrainingError(f"{out} holds a run already; resume it (--resume), or choose another run.out (--out)")
     if resume and not states:
         logger.warning("%s holds no state to go on from; the run begins", out)
     state = load_state(states[-1]) if states else None
