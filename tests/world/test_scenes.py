@@ -112,9 +112,11 @@ def test_a_row_of_another_source_is_refused():
 
 
 def test_a_record_has_the_published_fields_first():
-    record = draw(row(Split.TRAIN, 1)[0], 32).record()
+    scene = row(Split.TRAIN, 1)[0]
+    record = draw(scene, 32).record()
     assert list(record)[:3] == ["image_hash", "url_link", "caption"]
-    assert record["caption"] in record["captions"][:-1]
+    assert record["caption"] in record["captions"]
+    assert [*record["captions"], record["unseen_caption"]] == list(scene.captions)
 
 
 @SPLITS

@@ -54,7 +54,7 @@ from relsim.world.relations import relation_named
 
 EXAMPLE = "layers_cutaway"
 WANTED = "ring"
-"""The relation that is searched for by a sentence: one that training has not seen."""
+"""The relation that is searched for, by a sentence that training has not seen."""
 SHOWN = 5
 
 
