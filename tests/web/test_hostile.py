@@ -14,7 +14,7 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from PIL import Image
@@ -34,7 +34,8 @@ from relsim.web.server import address, listen, serve
 from relsim.web.settings import ServerSettings
 
 settings = ServerSettings(
-    port=0, head_seconds=1, body_seconds=1, upload_seconds=1, decode_seconds=1, uploads_at_once=2,
+    port=0, head_seconds=1, body_seconds=1, upload_seconds=1, decode_seconds=1, uploads_at_once=2, reading_seconds=1,
+    connections=200,
     max_body_bytes=2_000, max_upload_bytes=1_000_000,
 )
 listening = listen(settings)
@@ -112,6 +113,23 @@ def drip(connection, pieces, every=0.1):
     return read(connection), time.monotonic() - began
 
 
+ANSWERS = 400
+
+
+@contextlib.contextmanager
+def reader(address, library):
+    """A connection with a small window that has asked for much."""
+    there = urlsplit(address)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        connection.settimeout(60)
+        connection.connect((there.hostname, there.port))
+        path = f"/api/search?count=500&id={quote(library.ids[0])}"
+        lines = [f"GET {path} HTTP/1.1", "Host: localhost"]
+        connection.sendall(head(*lines) * (ANSWERS - 1) + head(*lines, "Connection: close"))
+        yield connection
+
+
 class TestSlowClients:
     """The limit is a second; without one, each of these would go on for 30."""
 
@@ -148,6 +166,37 @@ class TestSlowClients:
             for _ in range(100):
                 stack.enter_context(connected(short)).sendall(b"GET / HTTP/1.1\r\n")
             assert status(said(short, "GET /api/images HTTP/1.1", "Host: localhost")) == 200
+
+    def test_who_reads_nothing_of_what_was_asked_for_is_cut_off(self, short, library):
+        """Answers of 12 MB that nobody takes: some go into the buffers of the system, and then the server has waited."""
+        with reader(short, library) as connection:
+            before, now = -1, 0
+            while now > before or now == 0:
+                before = now
+                time.sleep(3)
+                counted = said(short, "GET /metrics HTTP/1.1", "Host: localhost")
+                found = re.search(r'requests_total{route="/api/search",status="200"} (\d+)', counted)
+                now = int(found.group(1)) if found else 0
+            assert now < ANSWERS
+            assert read(connection).count("HTTP/1.1 200") < ANSWERS
+
+    def test_who_reads_slowly_is_waited_for(self, short, library):
+        with reader(short, library) as connection:
+            told = b""
+            while piece := connection.recv(2**19):
+                told += piece
+                time.sleep(0.1)
+        assert told.count(b"HTTP/1.1 200") == ANSWERS
+
+    def test_more_connections_than_there_may_be_are_told_to_come_back(self, short):
+        with contextlib.ExitStack() as stack:
+            for _ in range(200):
+                stack.enter_context(connected(short))
+            told = said(short, "GET /api/images HTTP/1.1", "Host: localhost")
+            assert (status(told), "retry-after: 2" in told.lower(), "come back" in told) == (503, True, True)
+        while status(told) == 503:  # until the server has seen that they are gone
+            told = said(short, "GET /metrics HTTP/1.1", "Host: localhost")
+        assert int(float(re.search(r'relsim_busy_total{queue="connections"} (\S+)', told).group(1))) >= 1
 
     def test_too_many_uploads_at_once_are_told_to_come_back(self, short, picture):
         with connected(short) as one, connected(short) as other:

@@ -14,9 +14,9 @@ from relsim.errors import RelsimError
 from relsim.web import heap
 from relsim.web.patience import patient
 from relsim.web.settings import ServerSettings, is_everywhere
+from relsim.web.state import State
 
 _BACKLOG = 1_024
-_CONNECTIONS = 512
 _IDLE_SECONDS, _END_SECONDS = 15, 10
 
 
@@ -75,15 +75,21 @@ def serve(app: FastAPI, listening: socket.socket, *, log_requests: bool = False)
         requests.addHandler(handler)
         requests.setLevel(logging.INFO)
         requests.propagate = False
-    app.state.relsim.has_process = True
+    state: State = app.state.relsim
+    settings = state.settings
+    state.has_process = True
     heap.have_few_heaps()
     config = uvicorn.Config(
         app,
-        http=patient(app.state.relsim.settings.head_seconds),
+        http=patient(
+            seconds=settings.head_seconds,
+            reading_seconds=settings.reading_seconds,
+            most=settings.connections,
+            told=state.metrics.refused.labels("connections").inc,
+        ),
         log_config=None,
         access_log=False,
         backlog=_BACKLOG,
-        limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_END_SECONDS,
         server_header=False,

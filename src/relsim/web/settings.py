@@ -32,6 +32,8 @@ class ServerSettings:
     max_upload_bytes: int = 32 * MIB
     max_upload_pixels: int = 64_000_000
     head_seconds: float = 10.0  # for the head of a request to arrive
+    reading_seconds: float = 30.0  # in which a client must take something of what waits for it
+    connections: int = 512  # whoever comes then is told to come back
     body_seconds: float = 30.0  # for the whole body of any request but an upload
     upload_seconds: float = 30.0  # for the whole body of an upload to arrive
     uploads_at_once: int = 32  # that may be on their way; the next is told to come back
@@ -46,6 +48,7 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         for name in (
+            "connections",
             "max_upload_bytes",
             "max_upload_pixels",
             "uploads_kept",
@@ -57,7 +60,7 @@ class ServerSettings:
             "explanations",
         ):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        for name in ("head_seconds", "body_seconds", "upload_seconds", "decode_seconds"):
+        for name in ("head_seconds", "reading_seconds", "body_seconds", "upload_seconds", "decode_seconds"):
             _check(name, getattr(self, name), getattr(self, name) > 0, "more than 0")
         _check("port", self.port, 0 <= self.port <= 65_535, "from 0 to 65,535")
         if self.token is None and not is_loopback(self.host):
