@@ -4,6 +4,7 @@ No GPU is needed: what is said of fp8 is held with another rounding in the place
 """
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from relsim.encoders import registry
 from relsim.errors import CheckpointError, DeviceError
 from relsim.models import eight_bits
 from relsim.models.eight_bits import LEAST_COSINE, check_device, check_vectors, drawn_pictures, int8_is_exact, to_int8
-from relsim.models.layers import Linear
+from relsim.models.layers import Linear, padded
 
 exact_int8 = pytest.mark.skipif(not int8_is_exact(), reason="this processor has no exact 8-bit products")
 
@@ -106,6 +107,7 @@ def test_each_product_of_every_layer_is_rounded(load_golden, fake, embed, golden
     given = fake(lambda linear: Linear((linear.weight.float() * 1.02).to(linear.weight.dtype), linear.bias))
     model, usual = load_golden(dtype="fp8"), load_golden(dtype="bfloat16")
     blocks = [*usual._forward._vision.blocks, *usual._forward._language.blocks]
+    blocks = [replace(block, mlp=padded(block.mlp, 16)) for block in blocks]
     assert [linear.weight.shape for linear in given] == [
         linear.weight.shape for block in blocks for linear in (block.qkv, block.out, block.mlp.gate, block.mlp.down)
     ]
@@ -113,6 +115,17 @@ def test_each_product_of_every_layer_is_rounded(load_golden, fake, embed, golden
     assert not torch.equal(embed(model, golden_pictures[:2]), embed(usual, golden_pictures[:2]))
     for old, new in zip(usual._forward._language._prefix[1:], model._forward._language._prefix[1:], strict=True):
         assert not torch.equal(old[0], new[0])
+
+
+def test_sides_are_brought_to_what_a_gpu_takes(load_golden, fake, embed, golden_pictures):
+    """The golden tower's inner width of 180 becomes 192; with nothing rounded the vectors are the same."""
+    given = fake(lambda linear: linear)
+    model, usual = load_golden(dtype="fp8"), load_golden(dtype="bfloat16")
+    assert not any(side % 16 for linear in given for side in linear.weight.shape)
+    assert {linear.weight.shape[1] for linear in given} >= {192}
+    assert usual._forward._vision.blocks[0].mlp.down.weight.shape[1] == 180
+    cosines = (embed(model, golden_pictures) * embed(usual, golden_pictures)).sum(1)
+    assert cosines.min() >= 0.99995
 
 
 @pytest.mark.parametrize("spoil", [torch.zeros_like, lambda w: w.roll(1, 0), lambda w: w * float("nan")])

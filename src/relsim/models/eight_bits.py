@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from relsim.errors import CheckpointError, DeviceError
-from relsim.models.layers import Block, Linear
+from relsim.models.layers import Block, Linear, padded
 
 LEAST_COSINE = 0.99
 """Of each drawn picture's vector with the one in bf16. Two different pictures of a good metric are far below."""
@@ -100,8 +100,8 @@ def int8_is_exact() -> bool:
 
 
 def rounded(block: Block, rounding: Rounding) -> Block:
-    """A layer with its products rounded."""
-    mlp = block.mlp
+    """A layer with its products rounded; the 7B vision tower's inner width, 3,420, becomes one that GPUs take."""
+    mlp = padded(block.mlp, _ALIGNED)
     return replace(
         block,
         qkv=rounding(block.qkv),

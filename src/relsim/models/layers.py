@@ -91,6 +91,27 @@ class GatedMLP:
         return self.down(F.silu(gate, inplace=True).mul_(up))
 
 
+def padded(mlp: GatedMLP, multiple: int) -> GatedMLP:
+    """The same function with an inner width that is a multiple of that many: what is added is zero and stays zero."""
+    missing = -mlp.down.weight.shape[1] % multiple
+    if not missing:
+        return mlp
+    down = Linear(F.pad(mlp.down.weight, (0, missing)), mlp.down.bias)
+    if mlp.up is not None:
+        return GatedMLP(_with_rows(mlp.gate, missing), _with_rows(mlp.up, missing), down)
+    weights = mlp.gate.weight.chunk(2)
+    biases = (None, None) if mlp.gate.bias is None else mlp.gate.bias.chunk(2)
+    halves = [_with_rows(Linear(weight, bias), missing) for weight, bias in zip(weights, biases, strict=True)]
+    bias = None if mlp.gate.bias is None else _join([half.bias for half in halves if half.bias is not None])
+    return GatedMLP(Linear(_join([half.weight for half in halves]), bias), None, down)
+
+
+def _with_rows(linear: Linear, count: int) -> Linear:
+    """A product with so many more outputs, all of them zero."""
+    bias = None if linear.bias is None else F.pad(linear.bias, (0, count))
+    return Linear(F.pad(linear.weight, (0, 0, 0, count)), bias)
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """One transformer layer. `qkv` gives queries, keys and values, rotary pairs side by side."""
