@@ -6,6 +6,8 @@ import sys
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from relsim.errors import TrainingError
 from relsim.training.loop import train
@@ -141,3 +143,51 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     assert (back.step, back.config, back.facts) == (state.step, state.config, state.facts)
     assert all(torch.equal(back.tensors[name], tensor) for name, tensor in state.tensors.items())
     assert [path.name for path in tmp_path.iterdir()] == ["state-00000007.safetensors"]
+
+
+SCALING = {"init_scale": 1000.3, "growth_factor": 1.7, "growth_interval": 4}
+"""No powers of two: a run under another scale ends with other weights. It grows between the two halves of a run."""
+
+
+@pytest.fixture
+def scaled(monkeypatch):
+    """Every run scales its loss, as one in fp16 does; the scalers of the runs so far, the latest last."""
+    from relsim.training import loop
+
+    made = []
+
+    def open_scaled(config):
+        accelerator, precision = open_accelerator(config)
+        accelerator.scaler = torch.amp.GradScaler("cpu", **SCALING)
+        made.append(accelerator.scaler)
+        return accelerator, precision
+
+    open_accelerator = loop.open_accelerator
+    monkeypatch.setattr(loop, "open_accelerator", open_scaled)
+    return made
+
+
+def test_a_run_with_a_scaled_loss_goes_on_to_the_same_weights(settings, scaled, tmp_path):
+    threads = ("run.threads=1", "run.save_every=3")
+    train(settings(tmp_path / "whole", *threads))
+    train(settings(tmp_path / "half", *threads, "run.stop_at=3"))
+    train(settings(tmp_path / "half", *threads), resume=True)
+    assert scaled[0].get_scale() == pytest.approx(SCALING["init_scale"] * SCALING["growth_factor"])
+    assert scaled[2].state_dict() == scaled[0].state_dict()
+    (whole, lines), (ours, our_lines) = final(tmp_path / "whole"), final(tmp_path / "half")
+    assert all(torch.equal(ours.tensors[name], whole.tensors[name]) for name in whole.tensors)
+    assert our_lines == lines
+
+
+def test_the_scale_alone_of_an_older_state_is_taken_over(settings, scaled, tmp_path):
+    """States once held the number, and not how many steps it has stood."""
+    config = settings(tmp_path / "run", "run.steps=2")
+    train(config)
+    (path,) = (tmp_path / "run").glob("state-*")
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["relsim"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    del about["scaler"]
+    save_file(tensors, path, metadata={"relsim": json.dumps({**about, "scale": 250.5})})
+    train(config, resume=True)
+    assert scaled[-1].state_dict() == torch.amp.GradScaler("cpu", **{**SCALING, "init_scale": 250.5}).state_dict()

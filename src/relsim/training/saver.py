@@ -72,7 +72,7 @@ class Saver:
                 tensors=self._network.flat.state() | self._moments(),
                 best=progress.best,
                 logged={"sums": sums, "since": progress.since},
-                scale=None if self._scaler is None else self._scaler.get_scale(),
+                scaler=None if self._scaler is None else self._scaler.state_dict(),
             )
             path = save_state(self._config.run.out, state)
             self.checkpoints.mark_last(step)
@@ -108,8 +108,8 @@ class Saver:
         progress.best, progress.since = state.best, int(state.logged["since"])
         if self._processes.first:
             progress.sums += torch.tensor(state.logged["sums"], device=progress.sums.device)
-        if self._scaler is not None and state.scale is not None:
-            self._scaler.update(state.scale)
+        if self._scaler is not None and state.scaler is not None:
+            self._scaler.load_state_dict(self._scaler.state_dict() | state.scaler)
 
     def _moments(self) -> dict[str, Tensor]:
         states = [self._optimizer_of(master).state[master] for master in self._network.flat.masters]

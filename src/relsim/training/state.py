@@ -2,7 +2,7 @@
 
     state-<step>.safetensors    masters and the optimizers' moments as long fp32 tensors (see `flat.py`); in the header,
                                 as JSON under "relsim": schema, step, configuration, facts of data and network, best
-                                figure, sums since the last line of the log, loss scale
+                                figure, sums since the last line of the log, the loss scaler
 
 Order of data, learning rate and dropout follow from the seed and the step, so they need no state. The file appears by
 one rename; a reader sees all of it or none.
@@ -72,7 +72,7 @@ class State:
     tensors: Mapping[str, Tensor] = field(repr=False)
     best: dict[str, Any] | None = None  # metric, value and step of the best checkpoint
     logged: dict[str, Any] = field(default_factory=dict)  # sums since the last line of the log
-    scale: float | None = None  # loss scale, fp16 only
+    scaler: dict[str, Any] | None = None  # of torch's GradScaler, fp16 only; of older states the scale alone
 
 
 def save_state(folder: Path, state: State) -> Path:
@@ -108,6 +108,9 @@ def load_state(path: Path) -> State:
         raise TrainingError(f"{path} cannot be read: {error}; remove it to go on from the state before") from error
     if about.pop("schema", None) != SCHEMA:
         raise TrainingError(f"{path} is no state of the kind {SCHEMA}; was it written by another relsim?")
+    scale = about.pop("scale", None)  # all that older states have of the scaler
+    if scale is not None:
+        about["scaler"] = {"scale": scale}
     return State(tensors=tensors, **about)
 
 
@@ -144,7 +147,7 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _plain(state: State) -> dict[str, Any]:
     return asdict(
-        State(state.step, state.config, state.facts, {}, best=state.best, logged=state.logged, scale=state.scale)
+        State(state.step, state.config, state.facts, {}, best=state.best, logged=state.logged, scaler=state.scaler)
     )
 
 
