@@ -1,6 +1,8 @@
 """Going on after an end by force: the same weights, bit for bit, and the same record."""
 
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from relsim.errors import TrainingError
+from relsim.training.crops import CropStore, CropWriter
 from relsim.training.loop import train
 from relsim.training.state import State, load_state, save_state
 from relsim.training.tracking import read_log
@@ -101,23 +104,51 @@ def test_settings_that_change_no_weight_may_differ(settings, tmp_path):
     train(settings(out, "run.steps=2", "run.log_every=7", "run.keep=5", "optimizer.micro_batch_size=2"), resume=True)
 
 
-def test_other_pictures_are_refused(settings, crops, tmp_path):
-    import shutil
-
-    from relsim.training.crops import CropStore, CropWriter
-
-    mine = shutil.copytree(crops, tmp_path / "crops")
-    config = settings(tmp_path / "run", "run.steps=2", f"data.crops={mine}")
+@pytest.fixture(scope="module")
+def begun(settings, crops, tmp_path_factory):
+    """A run of one step on stored crops of its own, and other crops to evaluate on: (configuration, its store)."""
+    home = tmp_path_factory.mktemp("begun")
+    for name in ("mine", "apart"):
+        shutil.copytree(crops, home / name, ignore=shutil.ignore_patterns("tokens-*"))
+    places = (f"data.crops={home / 'mine'}", f"data.eval_crops={home / 'apart'}", "data.eval_fraction=0")
+    config = settings(home / "run", "run.steps=1", *places)
     train(config)
-    store = CropStore.open(mine)
-    with CropWriter(mine, store.recipe) as writer:
-        for image_id, captions, square in zip(
-            store.image_ids, store.captions, store.read(range(len(store))), strict=True
-        ):
-            writer.append(square, f"another {image_id}", captions)
-        writer.publish()
-    with pytest.raises(TrainingError, match=r"^the pictures is|^the pictures"):
+    return config, CropStore.open(crops)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "fault"),
+    [
+        ("crops", {"image_id": "another"}, "the pictures: now"),
+        ("crops", {"captions": ("Another caption",)}, "the captions: now"),
+        ("crops", {"group": "another"}, "the groups: now"),
+        ("eval_crops", {"image_id": "another"}, "the held-out part: now"),
+        ("eval_crops", {"captions": ("Another caption",)}, "the held-out part: now"),
+        ("eval_crops", {"group": "another"}, "the held-out part: now"),
+    ],
+)
+def test_other_data_are_refused(begun, part, change, fault):
+    """One picture of one part has another id, caption or group; put back, the run goes on."""
+    config, store = begun
+    folder = getattr(config.data, part)
+    with CropWriter(folder, store.recipe) as writer:
+        writer.relabel(CropStore.open(folder), [dataclasses.replace(store.rows[0], **change), *store.rows[1:]])
+    with pytest.raises(TrainingError, match=f"^{fault} .*, the saved state was trained with"):
         train(config, resume=True)
+    with CropWriter(folder, store.recipe) as writer:
+        writer.relabel(CropStore.open(folder), store.rows)
+
+
+def test_a_state_with_fewer_facts_is_taken(begun):
+    """Older states say nothing of captions, groups and what is held out."""
+    config, _ = begun
+    (path,) = config.run.out.glob("state-*")
+    state = load_state(path)
+    facts = {name: state.facts[name] for name in ("the trained parameters", "the base model", "the pictures")}
+    assert len(state.facts) > len(facts)
+    save_state(config.run.out, dataclasses.replace(state, facts=facts))
+    assert train(config, resume=True).steps == 1
+    save_state(config.run.out, state)
 
 
 def test_a_damaged_state_is_refused(settings, tmp_path):

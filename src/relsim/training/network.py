@@ -4,9 +4,9 @@
     tune all     every weight of the language model, the vision tower if `vision_tuned`, and the projection
     tune head    the projection alone
 
-fp32 computes in fp32. bf16 computes in bf16 and keeps fp32 masters of what learns (see `flat.py`). In fp16 what learns is
-fp32 and computes in fp32, frozen weights compute in fp16, and Accelerate scales the loss; there is no autocast. Frozen
-weights are held in the precision of the run. The projection works in fp32 always, as it does in scoring.
+fp32 computes in fp32. bf16 computes in bf16 and keeps fp32 masters of what learns (see `flat.py`). In fp16 what learns
+is fp32 and computes in fp32, frozen weights compute in fp16, and Accelerate scales the loss; there is no autocast.
+Frozen weights are held in the precision of the run. The projection works in fp32 always, as it does in scoring.
 """
 
 from __future__ import annotations

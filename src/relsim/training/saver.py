@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from relsim.models.base import digest_base
 from relsim.training.card import model_card
 from relsim.training.checkpoints import Checkpoints
 from relsim.training.config import TrainingConfig
-from relsim.training.feed import Data
+from relsim.training.feed import Data, Part
 from relsim.training.network import TrainingNetwork
 from relsim.training.processes import Processes
 from relsim.training.publishing import write_network
@@ -68,7 +69,7 @@ class Saver:
             state = State(
                 step=step,
                 config=self._settings,
-                facts=self._facts(),
+                facts=self._facts,
                 tensors=self._network.flat.state() | self._moments(),
                 best=progress.best,
                 logged={"sums": sums, "since": progress.since},
@@ -98,7 +99,7 @@ class Saver:
 
     def restore(self, state: State, progress: Progress) -> None:
         """Put weights, moments and progress back. Raises `TrainingError` for other pictures or another network."""
-        check_same_facts(state, self._facts())
+        check_same_facts(state, self._facts)
         self._network.flat.load(state.tensors)
         masters = self._network.flat.masters
         for name, tensor in state.tensors.items():
@@ -122,15 +123,24 @@ class Saver:
             if any(master is parameter for group in optimizer.param_groups for parameter in group["params"])
         )
 
+    @cached_property
     def _facts(self) -> dict[str, Any]:
         """What must be the same besides the configuration."""
-        train = self._data.train
+        train, held_out = self._data.train, self._data.held_out
         pretrained = self._config.model.init == "pretrained"
         return {
             "the trained parameters": _digest(json.dumps(self._network.flat.layout)),
             "the base model": digest_base(self._network.base) if pretrained else None,
             "the pictures": f"{len(train)} of digest {_digest(chr(10).join(train.image_ids))}",
+            "the captions": _digest(json.dumps(train.captions)),
+            "the groups": _digest(json.dumps(train.groups)),
+            "the held-out part": "nothing" if held_out is None else _digest_part(held_out),
         }
+
+
+def _digest_part(part: Part) -> str:
+    """Pictures, captions and groups in one."""
+    return f"{len(part)} of digest {_digest(json.dumps([part.image_ids, part.captions, part.groups]))}"
 
 
 def _digest(text: str) -> str:

@@ -58,7 +58,7 @@ FREE = (
 )
 """Settings that may differ when a run goes on: they change what is written and where, not what is learned.
 
-Paths may because folders move; that the pictures are the same is checked by their ids.
+Paths may because folders move; that pictures, captions and groups are the same is checked by their digests.
 """
 
 
@@ -126,12 +126,12 @@ def check_same_settings(state: State, config: Mapping[str, Any]) -> None:
 
 
 def check_same_facts(state: State, facts: Mapping[str, Any]) -> None:
-    """Refuse to go on with other data or another network, naming what differs."""
-    for key in sorted(state.facts.keys() | facts.keys()):
-        if state.facts.get(key) != facts.get(key):
+    """Refuse to go on with other data or another network, naming what differs. Older states have fewer facts."""
+    for key in sorted(state.facts.keys() & facts.keys()):
+        if state.facts[key] != facts[key]:
             raise TrainingError(
-                f"{key} is {_shown(facts.get(key))}, the saved state was trained with {_shown(state.facts.get(key))}; "
-                "resume with the same pictures and base model, or start a new run in another run.out"
+                f"{key}: now {_shown(facts[key])}, the saved state was trained with {_shown(state.facts[key])}; resume "
+                "with the same data and base model, or start a new run in another run.out"
             )
 
 
