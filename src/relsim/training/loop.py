@@ -26,18 +26,16 @@ import torch
 from torch import Tensor
 
 from relsim.errors import TrainingError
-from relsim.files import temporary_beside
-from relsim.models.hub import resolve_folder
 from relsim.training.caption_check import CaptionLeaks
 from relsim.training.caption_samples import CaptionSamples
 from relsim.training.config import OptimizerSection, TrainingConfig
-from relsim.training.feed import Batch, Data, Feed, open_data
+from relsim.training.feed import Batch, Data, Feed
 from relsim.training.flat import FlatParameters
-from relsim.training.image_towers import make_network, tower_kind
+from relsim.training.image_towers import make_network
 from relsim.training.muon import Muon
 from relsim.training.network import TrainingNetwork
+from relsim.training.opening import open_run
 from relsim.training.processes import Processes, open_accelerator
-from relsim.training.prompts import prepare_processor
 from relsim.training.saver import Progress, Saver
 from relsim.training.schedule import rate
 from relsim.training.state import State, check_same_settings, load_state, saved_states
@@ -47,8 +45,6 @@ from relsim.training.tokens import keep_tokens
 from relsim.training.tracking import RunLog, Watcher, check_trackers
 
 logger = logging.getLogger(__name__)
-
-CONFIG, PROCESSOR = "config.yaml", "processor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +63,7 @@ def train(config: TrainingConfig, *, resume: bool = False, watcher: Watcher | No
 
     With `resume`, go on from the last state in `run.out`, or begin where there is none; without, a folder that holds a
     run is refused. `watcher` is called with each line of the log. Raises `TrainingError`, `CheckpointError`,
-    `SourceError` or `MissingExtraError`.
+    `SourceError` or `MissingExtraError`; what is missing is told before pictures are decoded.
     """
     check_trackers(config.run.trackers)
     if config.run.threads is not None:
@@ -83,13 +79,7 @@ def train(config: TrainingConfig, *, resume: bool = False, watcher: Watcher | No
     state = load_state(states[-1]) if states else None
     if state is not None:
         check_same_settings(state, config.model_dump(mode="json"))
-    if processes.first:
-        _open_folder(config)
-        data, processor = open_data(config), _processor(config, write=True)
-        processes.wait()
-    else:
-        processes.wait()
-        data, processor = open_data(config), _processor(config, write=False)
+    data, processor = open_run(config, processes)
     network = make_network(config, device=processes.device, precision=precision, processor=processor)
     return _Run(config, accelerator, data, network, watcher).go(state)
 
@@ -103,25 +93,6 @@ def _optimizers(settings: OptimizerSection, flat: FlatParameters, *, fused: bool
     if stacks := flat.stacks(decay):
         found.append(Muon(stacks, lr=rate))
     return found
-
-
-def _open_folder(config: TrainingConfig) -> None:
-    """Make the run's folder and write its settings there."""
-    out = config.run.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with temporary_beside(out / CONFIG) as temporary:
-            temporary.write_text(config.to_yaml(), encoding="utf-8")
-            temporary.replace(out / CONFIG)
-    except OSError as error:
-        raise TrainingError(f"{out} cannot be written: {error}") from error
-
-
-def _processor(config: TrainingConfig, *, write: bool) -> Path:
-    base = resolve_folder(config.model.base)
-    if config.objective.task != "metric" or tower_kind(config) is not None:
-        return base
-    return prepare_processor(base, config.run.out / PROCESSOR, write=write)
 
 
 class _Run:
