@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,7 @@ from relsim.data.lists import read_list
 from relsim.data.manifest import ManifestRow, write_manifest
 from relsim.data.records import Status
 from relsim.errors import SourceError
-from relsim.web import findings
-from relsim.web.datasets import Dataset, Filter, open_datasets
+from relsim.web.datasets import Dataset, open_datasets
 
 SEEDS = Path(__file__).parents[3] / "shared" / "data" / "seed_group.json"
 CAPTIONS = (
@@ -335,61 +333,6 @@ def test_lists_that_share_a_name_are_told_apart(tmp_path):
 def test_what_is_no_list_is_refused(tmp_path):
     with pytest.raises(SourceError, match="does not exist"):
         Dataset.open(tmp_path / "none.jsonl")
-
-
-class TestWhatTheLinterFinds:
-    CAPTIONS = ("A ring of {Objects}", "A ring of cats", None, "A ring of {Objects}", "Three dogs around Anna")
-
-    @pytest.fixture
-    def listed(self, tmp_path, monkeypatch):
-        """`listed()` opens a list of five rows anew, with a cache of its own."""
-        monkeypatch.setenv("RELSIM_CACHE", str(tmp_path / "cache"))
-        rows = [{"image_hash": str(row), "url_link": "", "caption": text} for row, text in enumerate(self.CAPTIONS)]
-        path = tmp_path / "some.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return lambda: Dataset.open(path)
-
-    def test_it_is_what_the_linter_says_of_each(self, listed):
-        data = listed()
-        for row, text in enumerate(self.CAPTIONS):
-            own = set() if text is None else {finding.kind for finding in check(text).findings}
-            assert set(data.kinds(row)) == own
-            for kind in own:
-                assert row in data.find(Filter(finding=kind))
-        assert data.find(Filter(anonymous=True)) == [0, 3]
-        assert data.find(Filter(anonymous=False)) == [1, 4]
-        assert data.facets().named == 2
-
-    def test_it_is_looked_for_once(self, listed, monkeypatch):
-        before = listed().facets()
-        monkeypatch.setattr(findings, "check", None)  # whoever calls it fails
-        assert listed().facets() == before
-
-    def test_a_correction_counts(self, listed):
-        data = listed()
-        assert data.facets().named == 2
-        data.corrections.change(
-            1, "A ring of {Animals}", was="A ring of cats", who="me", now=datetime.now(timezone.utc)
-        )
-        data.close()
-        for one in (data, listed()):
-            assert (one.kinds(1), one.facets().named, one.find(Filter(anonymous=True))) == ((), 1, [0, 1, 3])
-
-    def test_another_list_another_linter_or_a_damaged_file_is_looked_at_anew(self, listed, tmp_path, monkeypatch):
-        before = listed().facets()
-        (kept,) = (tmp_path / "cache" / "findings").iterdir()
-        assert findings.digest(self.CAPTIONS) in kept.name
-        assert findings.digest(self.CAPTIONS[1:]) not in kept.name
-        kept.write_text('{"kinds": [["name"]], "captions": [0], "have": [9]}')
-        assert listed().facets() == before
-        kept.write_text('{"kinds": [["name"]], "captions": [0], "have": [0]}')
-        assert listed().facets().named == 1  # it is read
-        monkeypatch.setattr(findings, "_linter", lambda: b"another")
-        assert listed().facets() == before
-
-    def test_without_a_cache_it_is_found_all_the_same(self, listed, tmp_path):
-        (tmp_path / "cache").write_text("no folder")
-        assert listed().facets().named == 2
 
 
 def test_a_summary_reads_no_record_of_the_collection(served, library, tmp_path, monkeypatch):
