@@ -151,6 +151,20 @@ def test_a_state_with_fewer_facts_is_taken(begun):
     save_state(config.run.out, state)
 
 
+def test_another_metric_chooses_anew(settings, tmp_path):
+    """By mrr the best was below 1; no loss here is, and yet the least of them is the best from then on."""
+    out = tmp_path / "run"
+    given = ("run.save_every=1", "run.steps=3")
+    train(settings(out, *given, "run.best_metric=mrr", "run.stop_at=1"))
+    train(settings(out, *given, "run.best_metric=loss"), resume=True)
+    losses = {line["step"]: line["eval_loss"] for line in read_log(out / "train.jsonl") if "eval_loss" in line}
+    least = min((2, 3), key=losses.__getitem__)
+    assert losses[least] > 1
+    best = final(out)[0].best
+    assert (best["metric"], best["step"]) == ("loss", least)
+    assert best["value"] == pytest.approx(losses[least])
+
+
 def test_a_damaged_state_is_refused(settings, tmp_path):
     config = settings(tmp_path / "run", "run.steps=2")
     train(config)

@@ -247,7 +247,9 @@ class _Run:
         name = (self._config.run.best_metric or self._task.best_metric).removeprefix("eval_")
         if name not in metrics:
             raise TrainingError(f"run.best_metric {name!r} is not measured; measured are {', '.join(metrics)}")
-        if is_better(name, metrics[name], None if progress.best is None else progress.best["value"]):
+        best = progress.best
+        # A run that went on may be told to choose by another figure, and that of the old best says nothing then.
+        if is_better(name, metrics[name], best["value"] if best is not None and best["metric"] == name else None):
             progress.best = {"metric": name, "value": metrics[name], "step": done}
             self._saver.save_best(done, self._feed.order.epoch(done), progress)
         self._clock += time.monotonic() - paused
