@@ -150,6 +150,35 @@ def test_the_keyboard_goes_on_from_what_was_found(open_page):
     assert page.evaluate("() => document.activeElement.id") == "blend"
 
 
+def test_tab_reaches_one_picture_and_what_is_on_it_and_goes_on(open_page, library):
+    page = open_page(f"#/search?id={library.ids[0]}")
+    results(page)
+    page.focus("text=All pictures")
+    inside = "document.activeElement.closest('[data-index]')?.dataset.index ?? null"
+    page.keyboard.press("Tab")
+    assert page.evaluate(inside) == "0"
+    assert "Arrow keys" in page.evaluate("getComputedStyle(document.querySelector('.grid'), '::after').content")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches(\"[data-index='1'] .beside\")")
+    page.keyboard.press("Tab")
+    assert page.evaluate(inside) is None
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_stands_in_an_empty_field_can_be_read_and_one_key_passes_the_file(open_page, scheme):
+    page = open_page(scheme=scheme)
+    page.wait_for_selector(".card")
+    soft, field = page.evaluate("""() => {
+      const colour = (name, part) => getComputedStyle(document.querySelector(name), part).color;
+      return [colour("#sentence", "::placeholder"), colour(".caption")];
+    }""")
+    assert soft == field  # whose contrast is measured
+    page.focus("label[for=file]")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches('.example')")
+
+
 def test_a_picture_that_is_dropped_in_another_view_leaves_the_page_where_it_is(open_page):
     page = open_page("#/map")
     page.wait_for_selector(".map-group")

@@ -210,7 +210,8 @@ def test_filters_choose_groups_which_stay_whole(open_page):
 
 def test_a_picture_leads_to_its_group_and_the_group_to_its_rows(open_page):
     page = open_page("#/data?list=grouped")
-    page.click("[data-index='5'] .of")
+    page.focus("[data-index='5'] .of")
+    page.keyboard.press("Enter")
     page.wait_for_selector(".group")
     assert groups(page) == {"Group 5": [5, 19, 33]}
     assert page.inner_text(".told") == f"3 of {GROUPED + 1} rows, group 5"
@@ -220,6 +221,21 @@ def test_a_picture_leads_to_its_group_and_the_group_to_its_rows(open_page):
     page.wait_for_selector("dialog", state="detached")
     page.click("text=Clear filters")
     page.wait_for_function("() => document.querySelectorAll('.group').length === 12")
+
+
+def test_the_keyboard_stays_where_it_is_when_rows_are_shown_anew(open_page):
+    page = open_page("#/data?list=grouped")
+    page.wait_for_selector(".cell img")
+    page.focus(".modes a:has-text('Groups')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".group")
+    assert page.evaluate("document.activeElement.textContent") == "Groups"
+    page.focus(".group:nth-child(3) h2 a")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('.group').length === 1")
+    assert page.evaluate("document.activeElement.textContent") == "Group 2"
+    page.select_option("#list", "words")
+    page.wait_for_selector("tr[data-row]")
 
 
 def test_a_caption_is_corrected_within_its_group(open_page):

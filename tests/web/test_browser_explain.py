@@ -13,6 +13,13 @@ def test_a_pair_is_explained(open_page, faint, nameless, server, library):
     page.wait_for_selector("dialog .heat")
     told = server.ask("/api/explain", id=library.ids[3], other=other)[1]
     assert page.locator("dialog .heat").count() == 4
+    assert page.evaluate("document.activeElement.matches('dialog .why')")
+    page.keyboard.press("End")
+    page.wait_for_function("() => document.querySelector('dialog').scrollTop > 200")
+    assert page.evaluate("""() => {
+      const place = document.querySelector("dialog .primary").getBoundingClientRect();
+      return place.top > 0 && place.bottom < innerHeight;
+    }""")
     shown = page.inner_text("dialog")
     assert told["shared"][0] in shown
     assert told["pictures"][0]["sentence"] in shown

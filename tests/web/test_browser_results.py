@@ -36,6 +36,7 @@ def test_every_method_has_a_row_of_what_it_found(open_page, server, overview):
     page.click("nav[aria-label='Pages'] button:has-text('Next')")
     page.wait_for_function("() => document.querySelectorAll('.answer').length === 10")
     assert shown(page) == list(range(20, 30))
+    assert page.evaluate("document.activeElement.dataset.place") == "20"
 
 
 def test_where_one_loses_is_what_the_scores_say(open_page, overview):
@@ -104,7 +105,7 @@ def test_a_match_opens_beside_its_query(open_page, server):
     page.wait_for_selector("dialog", state="detached")
 
 
-def test_a_long_list_says_how_long_it_is_and_has_more_by_a_key(start_server, library, open_page, tmp_path):
+def test_a_long_list_says_how_long_it_is_and_has_more_by_a_key(start_server, library, open_page, faint, tmp_path):
     names = list(library.ids[:63])
     row = {"query_image_id": names[0], "query_image_path": "", "top_k_image_ids": names[1:]}
     row |= {"top_k_image_paths": [""] * 62, "top_k_scores": [0.5] * 62}
@@ -116,6 +117,9 @@ def test_a_long_list_says_how_long_it_is_and_has_more_by_a_key(start_server, lib
         titles = "all => all.map(one => one.title)"
         assert method.locator(".found-picture").evaluate_all(titles) == names[1:11]
         assert method.locator(".rest").inner_text().split("\n") == ["40 more", "10 of 62 shown"]
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert faint(page) == []
         method.locator(".rest button").focus()
         page.keyboard.press("Enter")
         assert method.locator(".found-picture").evaluate_all(titles) == names[1:51]

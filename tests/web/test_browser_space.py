@@ -23,7 +23,7 @@ def at(page, point, zoom=1.0, centre=(0.5, 0.5)):
     """Where a point is in the window, from the paddings of the plane alone."""
     page.locator("canvas").scroll_into_view_if_needed()
     box = page.locator("canvas").bounding_box()
-    left, right, top, bottom = (40, 8, 26, 62) if box["width"] < 600 else (58, 14, 30, 74)
+    left, right, top, bottom = (50, 8, 26, 62) if box["width"] < 600 else (58, 14, 30, 74)
     width, height = box["width"] - 2 - left - right, box["height"] - 2 - top - bottom  # a border of one pixel
     x = box["x"] + 1 + left + width / 2 + (point["x"] - centre[0]) * zoom * (width - 52)
     y = box["y"] + 1 + top + height / 2 - (point["y"] - centre[1]) * zoom * (height - 52)
@@ -153,6 +153,15 @@ def test_another_scale_moves_the_pictures(open_space, library, server):
     page.mouse.move(*at(page, point))
     page.wait_for_selector(".tip:not([hidden])")
     assert point["caption"] in page.text_content(".tip")
+
+
+def test_another_picture_comes_and_the_keyboard_stays(open_space, library):
+    page, _ = open_space(library.ids[5])
+    before = page.url
+    page.focus("text=Another picture")
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda address: address != before)
+    page.wait_for_function("() => document.activeElement.textContent === 'Another picture'")
 
 
 def test_the_picture_that_is_saved_is_the_canvas(open_space, library):

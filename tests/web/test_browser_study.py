@@ -50,6 +50,7 @@ def test_a_person_answers_by_keys_and_goes_on_after_a_kill(open_page, start_serv
         page.wait_for_selector("#person")
         begin(page, "Ada")
         assert page.locator(".question img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
+        assert page.evaluate("document.activeElement.tagName") == "H1"  # Tab goes on to the answers
         page.keyboard.press(KEYS["left"])
         ready(page, 1)
         page.keyboard.press(KEYS["same"])

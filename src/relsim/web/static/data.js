@@ -1,7 +1,7 @@
 // Data: lists of images with their captions, filtered, looked through and corrected.
 
 import { get, Refused, rowPicture, writes } from "./api.js";
-import { count, h, hear, say } from "./dom.js";
+import { count, h, hear, redrawn, say } from "./dom.js";
 import { marked, told } from "./findings.js";
 import { Grid } from "./grid.js";
 import { Groups } from "./groups.js";
@@ -75,7 +75,7 @@ export class DataView {
 
   async summarise() {
     this.summary = await get(this.path());
-    this.drawHead();
+    redrawn(this.head, "select", () => this.drawHead());
     this.fill();
   }
 
@@ -84,7 +84,7 @@ export class DataView {
     const option = (value, text, number) => h("option", { value }, number === undefined ? text : `${text} (${count(number)})`);
     this.controls = {
       list: h("select", { id: "list" }, this.lists.map((entry) => option(entry.name, entry.name, entry.rows))),
-      text: h("input", { type: "search", id: "text", maxlength: "500", autocomplete: "off", placeholder: "words of a caption" }),
+      text: h("input", { type: "search", id: "text", maxlength: "500", autocomplete: "off", placeholder: "words" }),
       says: h(
         "select",
         { id: "says" },
@@ -160,19 +160,11 @@ export class DataView {
     this.clear.setAttribute("href", this.address({ ...this.kept(), page: undefined }));
     const modes = this.offered();
     this.modes.hidden = modes.length < 2;
-    this.modes.replaceChildren(
-      ...modes.map((mode) =>
-        h(
-          "a",
-          {
-            class: "button small",
-            href: this.address({ ...values, show: mode, page: undefined, row: undefined }),
-            "aria-current": String(mode === this.mode()),
-          },
-          MODES[mode],
-        ),
-      ),
-    );
+    const links = modes.map((mode) => {
+      const href = this.address({ ...values, show: mode, page: undefined, row: undefined });
+      return h("a", { class: "button small", href, "aria-current": String(mode === this.mode()) }, MODES[mode]);
+    });
+    redrawn(this.modes, "[aria-current=true]", () => this.modes.replaceChildren(...links));
   }
 
   /** As what the rows of this list can be shown. */
@@ -245,9 +237,12 @@ export class DataView {
     else this.total = (await this.load(this.page)).total;
     this.tell();
     hear(this.told.textContent);
-    if (!this.total) this.body.replaceChildren(h("p", { class: "empty" }, "No row passes these filters."));
-    else if (mode === "pictures") this.drawGrid();
-    else if (mode === "rows") this.drawTable();
+    redrawn(this.body, "a", () => {
+      if (!this.total) this.body.replaceChildren(h("p", { class: "empty" }, "No row passes these filters."));
+      else if (mode === "pictures") this.drawGrid();
+      else if (mode === "groups") this.body.replaceChildren(this.groups.element);
+      else this.drawTable();
+    });
   }
 
   /** Say how many rows pass. */
@@ -285,7 +280,6 @@ export class DataView {
     signal.throwIfAborted();
     this.groups = groups;
     this.total = groups.total;
-    this.body.replaceChildren(groups.element);
   }
 
   drawGrid() {

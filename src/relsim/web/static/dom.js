@@ -17,6 +17,16 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+/** Draw anew within an element; the keyboard, where it was on what has gone, goes to the first of `selector` there. */
+export function redrawn(element, selector, draw) {
+  const inside = element.contains(document.activeElement);
+  draw();
+  if (!inside || element.contains(document.activeElement)) return;
+  const target = element.querySelector(selector);
+  if (target && !target.matches("a, button, input, select")) target.tabIndex = -1;
+  target?.focus({ preventScroll: true });
+}
+
 let hiding = 0;
 
 /** Tell something in passing; screen readers say it. */

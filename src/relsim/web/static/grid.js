@@ -81,6 +81,7 @@ export class Grid {
       }px;--side:${this.side}px`;
       item.setAttribute("aria-setsize", String(this.total));
       item.setAttribute("aria-posinset", String(index + 1));
+      this.reach(item);
       this.shown.set(index, item);
       this.place(item, index);
     }
@@ -103,11 +104,15 @@ export class Grid {
   }
 
   choose(index) {
-    for (const at of [this.current, index]) {
-      const link = this.shown.get(at)?.querySelector("a, button");
-      if (link) link.tabIndex = at === index ? 0 : -1;
-    }
+    const before = this.shown.get(this.current);
     this.current = index;
+    for (const item of [before, this.shown.get(index)]) if (item) this.reach(item);
+  }
+
+  /** Let Tab reach what is in an item if it is the current one. */
+  reach(item) {
+    const tabIndex = Number(item.dataset.index) === this.current ? 0 : -1;
+    for (const one of item.querySelectorAll("a, button")) one.tabIndex = tabIndex;
   }
 
   move(event) {

@@ -97,10 +97,10 @@ export class Groups {
   }
 }
 
-/** The caption that most rows have; null where each has its own. */
+/** The caption that at least half of the rows have, and not only one of several; null if there is none. */
 function most(rows) {
   const times = new Map();
   for (const { caption } of rows) if (caption) times.set(caption, (times.get(caption) ?? 0) + 1);
   const [caption, number] = [...times].reduce((best, one) => (one[1] > best[1] ? one : best), [null, 0]);
-  return number > 1 || rows.length === 1 ? caption : null;
+  return 2 * number >= rows.length && (number > 1 || rows.length === 1) ? caption : null;
 }

@@ -195,9 +195,9 @@ export class ResultsView {
     this.pager.replaceChildren(
       ...(pages > 1
         ? [
-            h("button", { type: "button", disabled: page === 0, onclick: () => this.turn(page - 1) }, "Previous"),
+            h("button", { type: "button", disabled: page === 0, onclick: () => this.turn(page - 1, 1) }, "Previous"),
             h("span", {}, `Page ${count(page + 1)} of ${count(pages)}`),
-            h("button", { type: "button", disabled: page === pages - 1, onclick: () => this.turn(page + 1) }, "Next"),
+            h("button", { type: "button", disabled: page === pages - 1, onclick: () => this.turn(page + 1, 1) }, "Next"),
           ]
         : []),
     );
@@ -313,13 +313,13 @@ export class ResultsView {
       say(way > 0 ? "That was the last query." : "That was the first query.");
       return;
     }
-    this.landing = way;
     document.activeElement.blur();
-    this.turn(page);
+    this.turn(page, way);
   }
 
-  turn(page) {
-    if (this.landing === undefined) scrollTo({ top: 0 });
+  /** To another page, on its first query or (`way` is -1) its last one. */
+  turn(page, way) {
+    this.landing = way;
     this.go({ page: String(page) });
   }
 

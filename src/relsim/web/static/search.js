@@ -34,12 +34,12 @@ export class SearchView {
       type: "search",
       id: "sentence",
       maxlength: String(this.collection.limits.sentence),
-      placeholder: "{Objects} arranged in a ring",
+      placeholder: "{Objects} in a ring",
       autocomplete: "off",
       spellcheck: "false",
       disabled: !this.collection.sentences,
     });
-    this.file = h("input", { type: "file", accept: "image/*", class: "hidden", id: "file", onchange: () => this.chosen() });
+    this.file = h("input", { type: "file", accept: "image/*", class: "hidden", id: "file", tabindex: "-1", onchange: () => this.chosen() });
     this.ask = h(
       "form",
       { class: "ask", role: "search", onsubmit: (event) => this.submitted(event) },

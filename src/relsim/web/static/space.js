@@ -70,7 +70,7 @@ export class SpaceView {
       const given = Object.entries({ ...query, scale: found.scale, ...changed }).filter(([, value]) => value !== undefined);
       return `#/space?${new URLSearchParams(given)}`;
     };
-    const focused = document.activeElement?.closest?.(".scales") && document.activeElement.textContent;
+    const focused = this.head.contains(document.activeElement) && document.activeElement.textContent;
     this.head.replaceChildren(
       h(
         "div",
@@ -105,7 +105,7 @@ export class SpaceView {
         ),
       ),
     );
-    if (focused) [...this.head.querySelectorAll(".scales a")].find((link) => link.textContent === focused)?.focus();
+    if (focused) [...this.head.querySelectorAll("a, button")].find((link) => link.textContent === focused)?.focus();
     this.plane?.stop();
     this.picked = new Picked({ cleared: () => this.caught([]) });
     this.plane = new Plane({
@@ -113,7 +113,7 @@ export class SpaceView {
       label: `Similarity space of ${name}: look across, logic upwards`,
       help: HELP,
       name: "similarity-space",
-      pad: (width) => (width < 600 ? { left: 40, right: 8, top: 26, bottom: 62 } : { left: 58, right: 14, top: 30, bottom: 74 }),
+      pad: (width) => (width < 600 ? { left: 50, right: 8, top: 26, bottom: 62 } : { left: 58, right: 14, top: 30, bottom: 74 }),
       ground: (context, plane) => ground(context, plane, found),
       tell: (point) => this.tell(point),
       pick: (point) => (location.hash = searchWith(point)),
@@ -197,11 +197,12 @@ function ground(context, plane, found) {
   for (const share of TICKS) {
     const [across] = plane.to(share, 0);
     const [, up] = plane.to(0, share);
-    context.textAlign = share === 0 ? "left" : share === 1 ? "right" : "center";
+    context.textAlign = "center";
     context.textBaseline = "top";
-    if (across >= left - 1 && across <= right + 1) context.fillText(tick(found.scale, found.x, share), across, bottom + 6);
+    const inside = Math.min(across, plane.size.width - 18);
+    if (across >= left - 1 && across <= right + 1) context.fillText(tick(found.scale, found.x, share), inside, bottom + 6);
     context.textAlign = "right";
-    context.textBaseline = share === 0 ? "bottom" : share === 1 ? "top" : "middle";
+    context.textBaseline = "middle";
     if (up >= top - 1 && up <= bottom + 1) context.fillText(tick(found.scale, found.y, share), left - 6, up);
   }
   context.textAlign = "center";

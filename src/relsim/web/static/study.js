@@ -1,7 +1,7 @@
 // A study: a query and two pictures; which works more like it, A, B, or neither? Each answer is kept at once.
 
 import { get, Refused, send } from "./api.js";
-import { count, h, hear } from "./dom.js";
+import { count, h, hear, redrawn } from "./dom.js";
 import { recall, remember } from "./person.js";
 
 const WHO = "participant";
@@ -81,8 +81,7 @@ export class StudyView {
   /** Show the question of a turn, or that there is none left. */
   take(turn) {
     this.turn = turn;
-    if (turn.question) this.ask(turn.question);
-    else this.end();
+    redrawn(this.main, "h1", () => (turn.question ? this.ask(turn.question) : this.end()));
     if (turn.then) for (const place of PLACES) new Image().src = picture(turn.then, place);
   }
 

@@ -15,6 +15,8 @@ const PARTS = [["upper", "middle", "lower"], ["left", "centre", "right"]];
  * what the server told, or null where it could not.
  */
 export async function why(place, query, image, pictures, signal) {
+  place.tabIndex = -1; // the button that was pressed goes: the keyboard stays here, and scrolls
+  place.focus({ preventScroll: true });
   place.replaceChildren(h("p", { class: "note", role: "status" }, "Looking into the model \u2026 it takes some seconds."));
   let found;
   let drawn;
