@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from relsim.errors import TrainingError
 from relsim.models.checkpoint import read_checkpoint
+from relsim.training.crops import CropStore, CropWriter
 from relsim.training.feed import Feed, open_data
 from relsim.training.flat import FlatParameters
 from relsim.training.loop import train
@@ -131,7 +133,6 @@ def test_a_caption_step_is_the_mean_loss_over_answer_tokens_of_the_batch(gradien
 
 def test_yes_and_no_compete(gradient, golden, crops, tmp_path):
     from relsim.models.pixels import Recipe
-    from relsim.training.crops import CropStore, CropWriter
 
     store = CropStore.open(crops)
     with CropWriter(tmp_path / "labelled", Recipe.parse("crop56")) as writer:
@@ -158,6 +159,45 @@ def test_groups_and_similar_captions_are_masked(gradient):
     ]
     assert losses[1] < losses[0] - 0.1
     assert losses[2] < losses[0] - 0.1
+
+
+@pytest.fixture
+def marked(crops, tmp_path):
+    """`marked(**fields)`: crops with other labels; a field is a function from what the group was."""
+
+    def make(**fields):
+        store = CropStore.open(shutil.copytree(crops, tmp_path / "marked", dirs_exist_ok=True))
+        rows = [
+            replace(row, **{"group": None, **{name: value(row.group) for name, value in fields.items()}})
+            for row in store.rows
+        ]
+        with CropWriter(store.folder, store.recipe) as writer:
+            writer.relabel(store, rows)
+        return f"data.crops={store.folder}"
+
+    return make
+
+
+def test_relations_are_masked_where_there_are_no_groups(gradient, marked):
+    by_group, unmasked = (
+        gradient("model.tune=head", f"objective.mask_groups={mask}")[-1][0].item() for mask in (True, False)
+    )
+    cases = {
+        "relation alone": {"relation": str},
+        "one or the other": {
+            "group": lambda group: group if group in "01" else None,
+            "relation": lambda group: None if group in "01" else group,
+        },
+        "a group counts for more": {"group": str, "relation": lambda _: "all alike"},
+    }
+    for name, fields in cases.items():
+        found = gradient("model.tune=head", "objective.mask_groups=true", marked(**fields))[-1][0].item()
+        assert found == by_group != unmasked, name
+
+
+def test_masking_without_groups_and_relations_is_refused(settings, marked, tmp_path):
+    with pytest.raises(TrainingError, match=r"^objective.mask_groups .* none of the \d+ .* a group or relation"):
+        train(settings(tmp_path / "run", "objective.mask_groups=true", marked()))
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])

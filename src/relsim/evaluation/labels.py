@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,9 +51,12 @@ def labels_of(records: Sequence[ImageRecord]) -> list[Labels]:
 
 def relation_of(record: ImageRecord, name: str | None = None) -> str | None:
     """The relation or the group that a record names, or the field of that name; None where it says nothing."""
-    value = record.fields.get("relation" if name is None else name)
-    value = record.fields.get("group") if value is None and name is None else value
-    return None if value is None else _text(value)
+    return first_label(record.fields, ("relation", "group") if name is None else (name,))
+
+
+def first_label(fields: Mapping[str, object], names: Sequence[str]) -> str | None:
+    """The first of these fields that says something, as text; None where none does."""
+    return next((_text(value) for value in map(fields.get, names) if value is not None), None)
 
 
 def triplets_from_labels(labels: Sequence[Labels], *, seed: int = 0, count: int = 1_000) -> list[Triplet]:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from relsim.errors import TrainingError
+from relsim.evaluation.labels import first_label
 from relsim.models.pixels import PixelConfig, Recipe, cut_squares
 from relsim.training.config import DataSection, TrainingConfig
 from relsim.training.crop_build import build_crops
@@ -72,6 +73,12 @@ class Part:
         groups = self.store.groups
         return [groups[row] for row in self.rows]
 
+    @property
+    def logics(self) -> list[str | None]:
+        """What pictures of one logic have in common: the group of each row, or its relation where it has none."""
+        rows = (self.store.rows[row] for row in self.rows)
+        return [first_label({"group": row.group, "relation": row.relation}, ("group", "relation")) for row in rows]
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -83,6 +90,16 @@ class Data:
 
 def open_data(config: TrainingConfig) -> Data:
     """Open the stored crops, making them first where manifests are named. Raises `TrainingError` or `SourceError`."""
+    found = _parts(config)
+    if config.objective.mask_groups and not any(logic is not None for logic in found.train.logics):
+        raise TrainingError(
+            f"objective.mask_groups has nothing to go by: none of the {len(found.train):,} pictures has a group or "
+            "relation; add one of these fields to the manifest, or leave mask_groups out"
+        )
+    return found
+
+
+def _parts(config: TrainingConfig) -> Data:
     data, recipe = config.data, Recipe.parse(config.model.recipe)
     store = _store(data, data.manifests, data.crops, config.run.out / "crops", recipe)
     if data.eval_manifest is not None or data.eval_crops is not None:

@@ -35,7 +35,7 @@ class MetricTask(BaseTask):
         super().__init__(config, network, data, processes)
         self.passes = 2 if config.objective.two_directional else 1
         self._vectors = self._text_vectors(self._table, data.train.store.folder)
-        self._groups = group_numbers(data.train.groups).to(self._device) if config.objective.mask_groups else None
+        self._groups = group_numbers(data.train.logics).to(self._device) if config.objective.mask_groups else None
         if config.objective.two_directional and config.objective.learn_temperature and config.run.precision == "fp16":
             raise TrainingError("a learned temperature in both directions does not work in fp16; use bf16 or fp32")
         if data.held_out is not None and self._held_out is not None:
@@ -96,7 +96,7 @@ class MetricTask(BaseTask):
         """Mean loss from image to text, row i with its paraphrase i modulo their number."""
         numbers = table.in_turn(np.arange(len(images)))
         texts = self._held_out_vectors[torch.from_numpy(numbers).to(self._device)]
-        groups = group_numbers(part.groups).to(self._device) if self._groups is not None else None
+        groups = group_numbers(part.logics).to(self._device) if self._groups is not None else None
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         for some in torch.split(torch.arange(len(images), device=self._device), self._config.optimizer.batch_size):
             targets = torch.arange(len(some), device=self._device)

@@ -133,14 +133,14 @@ class Saver:
             "the base model": digest_base(self._network.base) if pretrained else None,
             "the pictures": f"{len(train)} of digest {_digest(chr(10).join(train.image_ids))}",
             "the captions": _digest(json.dumps(train.captions)),
-            "the groups": _digest(json.dumps(train.groups)),
+            "the groups": _digest(json.dumps(train.logics)),
             "the held-out part": "nothing" if held_out is None else _digest_part(held_out),
         }
 
 
 def _digest_part(part: Part) -> str:
     """Pictures, captions and groups in one."""
-    return f"{len(part)} of digest {_digest(json.dumps([part.image_ids, part.captions, part.groups]))}"
+    return f"{len(part)} of digest {_digest(json.dumps([part.image_ids, part.captions, part.logics]))}"
 
 
 def _digest(text: str) -> str:
