@@ -118,6 +118,18 @@ def test_faults_are_one_line(refused, words, fault):
     assert fault in refused("train", *words)
 
 
+def test_skipped_images_are_in_the_document(document, monkeypatch, tmp_path):
+    from relsim.training import filter_run, labels, loop
+
+    outcome = loop.Outcome(tmp_path, 5, tmp_path / "last", None, {}, {"empty": 2})
+    monkeypatch.setattr(loop, "train", lambda *_, **__: outcome)
+    of_filter = filter_run.FilterOutcome(outcome, tmp_path / "last", {"labels": {}})
+    monkeypatch.setattr(filter_run, "train_filter", lambda *_, **__: of_filter)
+    monkeypatch.setattr(labels, "labelled_samples", lambda *_: [])
+    for task in ("metric", "captioner", "filter"):
+        assert document("train", task, "a.jsonl")["skipped"] == {"empty": 2}
+
+
 def test_unknown_task_is_wrong_usage(verb):
     assert verb("train", "judge").exit_code == 2
 

@@ -1,10 +1,13 @@
 """The model card: what the configuration says stands there, and nothing else."""
 
+import json
 import re
+import shutil
 
 import pytest
 import yaml
 
+from relsim.training.crops import CropRow, CropStore, CropWriter
 from relsim.training.loop import train
 
 
@@ -46,6 +49,26 @@ def test_a_card_of_a_captioner_says_so(card):
     assert "all weights of the language model; the vision tower is frozen" in text
     assert "Nothing was held out" in text
     assert "InfoNCE" not in text
+
+
+def test_skipped_pictures_are_on_the_card_and_in_the_record(card, crops, tmp_path):
+    """Of the pictures to learn from, and of others that are held out; those of one store count once."""
+    texts, places = ("A caption",), {}
+    for name, statuses in {"crops": ("empty", "truncated", "empty"), "eval_crops": ("truncated", "dead")}.items():
+        store = CropStore.open(shutil.copytree(crops, tmp_path / name, ignore=shutil.ignore_patterns("tokens-*")))
+        rows = [CropRow(f"{number}", texts, status=status, reason="?") for number, status in enumerate(statuses)]
+        with CropWriter(store.folder, store.recipe) as writer:
+            writer.relabel(store, [*store.rows, *rows])
+        places[name] = f"data.{name}={store.folder}"
+    text, outcome = card("run.steps=1", "data.eval_fraction=0", *places.values())
+    counts = {"empty": 2, "truncated": 2, "dead": 1}
+    assert "24 for training, 24 held out, crop56; skipped: 5 (2 empty, 2 truncated, 1 dead) |" in text
+    assert outcome.skipped == counts
+    assert json.loads((outcome.last / "relsim.json").read_text())["training"]["skipped"] == counts
+    shutil.rmtree(outcome.out)
+    text, outcome = card("run.steps=1", places["crops"])
+    assert "crop56; skipped: 3 (2 empty, 1 truncated) |" in text
+    assert outcome.skipped == {"empty": 2, "truncated": 1}
 
 
 def test_no_local_path_is_named_as_the_base_of_the_hub(card, golden):

@@ -223,6 +223,7 @@ def _report(outcome: Outcome, *, as_json: bool) -> None:
                 "last": str(outcome.last),
                 "best": outcome.best and str(outcome.best),
                 "metrics": outcome.metrics,
+                "skipped": outcome.skipped,
             }
         )
         return

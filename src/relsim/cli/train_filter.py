@@ -160,6 +160,7 @@ def _report(outcome: FilterOutcome, *, as_json: bool) -> None:
                 "out": str(run.out),
                 "steps": run.steps,
                 "checkpoint": str(outcome.checkpoint),
+                "skipped": run.skipped,
                 "report": report,
             }
         )

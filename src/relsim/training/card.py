@@ -122,7 +122,7 @@ def _recipe(config: TrainingConfig, network: TrainingNetwork, data: Data, step: 
     rows = {
         "base model": f"{model.base}{' (weights drawn at random)' if model.init == 'random' else ''}",
         "trained": f"{tuned}{'; the query row' if model.train_query_row else ''} ({len(network.flat):,} numbers)",
-        "pictures": f"{len(data.train):,} for training, {held_out:,} held out, {model.recipe}",
+        "pictures": f"{len(data.train):,} for training, {held_out:,} held out, {model.recipe}{_skipped(data)}",
         "objective": _objective(config) if objective.task == "metric" else "next-token loss of the answer",
         "optimizer": f"{_OPTIMIZERS[optimizer.kind]}, learning rate {rate}, weight decay {optimizer.weight_decay:g}, "
         f"betas {optimizer.betas}, clip {optimizer.clip}",
@@ -133,6 +133,14 @@ def _recipe(config: TrainingConfig, network: TrainingNetwork, data: Data, step: 
     if objective.task == "yes_no":
         rows["objective"] = "yes against no"
     return rows
+
+
+def _skipped(data: Data) -> str:
+    counts = data.skipped
+    if not counts:
+        return ""
+    by_status = ", ".join(f"{count:,} {status}" for status, count in counts.items())
+    return f"; skipped: {sum(counts.values()):,} ({by_status})"
 
 
 def _objective(config: TrainingConfig) -> str:

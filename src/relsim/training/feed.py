@@ -8,6 +8,7 @@ memory of two micro-batches.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -86,6 +87,13 @@ class Data:
 
     train: Part
     held_out: Part | None
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many pictures could not be used, by status, the most frequent first."""
+        parts = [self.train] if self.held_out is None else [self.train, self.held_out]
+        stores = {id(part.store): part.store for part in parts}.values()
+        return dict(Counter(str(row.status) for store in stores for row in store.skipped).most_common())
 
 
 def open_data(config: TrainingConfig) -> Data:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run leaves: folders of checkpoints, and the last figures of the held-out part."""
+    """What a run leaves: folders of checkpoints, the last figures of the held-out part, pictures skipped by status."""
 
     out: Path
     steps: int
     last: Path
     best: Path | None
     metrics: dict[str, float]
+    skipped: dict[str, int] = field(default_factory=dict)
 
 
 def train(config: TrainingConfig, *, resume: bool = False, watcher: Watcher | None = None) -> Outcome:
@@ -103,6 +104,7 @@ class _Run:
         self._processes = processes = Processes(accelerator)
         settings = config.optimizer
         data = keep_tokens(config, network, data)
+        self._skipped = data.skipped
         self._feed = Feed(
             data.train,
             network.pixels,
@@ -166,7 +168,8 @@ class _Run:
                     self._save(done)
         self._log.end()
         checkpoints = self._saver.checkpoints
-        return Outcome(every.out, self._end, checkpoints.last, checkpoints.best, self._progress.metrics)
+        links = (checkpoints.last, checkpoints.best)
+        return Outcome(every.out, self._end, *links, self._progress.metrics, self._skipped)
 
     def _begin(self, first: int) -> None:
         """Begin the record, or go on with it after `first` steps."""

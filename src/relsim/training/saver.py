@@ -90,9 +90,14 @@ class Saver:
         """Write the checkpoint after `step` steps, once."""
         if not self._processes.first or self.checkpoints.written(step):
             return
-        record = {"global_step": step, "epoch": epoch, "metrics": progress.metrics, "config": self._settings} | dict(
-            self._record
-        )
+        record = {
+            "global_step": step,
+            "epoch": epoch,
+            "metrics": progress.metrics,
+            "skipped": self._data.skipped,
+            "config": self._settings,
+            **self._record,
+        }
         card = model_card(self._config, self._network, self._data, step=step, metrics=progress.metrics)
         with self.checkpoints.place(step) as folder:
             write_network(folder, self._network, training=record, texts={"README.md": card})
