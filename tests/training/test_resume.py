@@ -81,9 +81,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(settings, uninterrupted, tmp_p
 
 def test_a_finished_run_has_nothing_left_to_do(settings, tmp_path):
     config = settings(tmp_path / "run", "run.steps=2")
-    train(config)
+    first = train(config)
     weights = (tmp_path / "run" / "last" / "adapter_model.safetensors").read_bytes()
     outcome = train(config, resume=True)
+    assert first.metrics
+    assert outcome.metrics == pytest.approx(first.metrics, rel=1e-6)
     assert (outcome.last / "adapter_model.safetensors").read_bytes() == weights
     assert len(read_log(tmp_path / "run" / "train.jsonl")) == 3
 

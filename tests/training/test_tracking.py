@@ -18,8 +18,8 @@ class Accelerator:
     log_with: list = field(default_factory=list)
     told: list = field(default_factory=list)
 
-    def init_trackers(self, name, config):
-        self.told.append((name, config))
+    def init_trackers(self, name, config, init_kwargs):
+        self.told.append((name, config, init_kwargs))
 
     def log(self, values, step):
         self.told.append((step, values))
@@ -47,6 +47,15 @@ def test_a_run_that_goes_on_drops_what_came_after_its_state(tmp_path):
     assert [line["loss"] for line in read_log(tmp_path / "train.jsonl")] == [1.0, 1.0, 1.0, 2.0]
 
 
+def test_the_last_figures_up_to_a_step(tmp_path):
+    log = RunLog(tmp_path, Accelerator(), {})
+    assert log.figures(5) == {}
+    log.write({"step": 2, "eval_mrr": 0.5, "eval_loss": 2.0})
+    log.write({"step": 3, "loss": 1.0})
+    log.write({"step": 4, "eval_mrr": 0.7})
+    assert [log.figures(step) for step in (1, 2, 3, 4)] == [{}, *2 * [{"mrr": 0.5, "loss": 2.0}], {"mrr": 0.7}]
+
+
 def test_a_new_run_begins_a_new_record(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"step": 1}\n')
     RunLog(tmp_path, Accelerator(), {}).begin(0)
@@ -69,7 +78,8 @@ def test_trackers_get_settings_lines_and_an_end(tmp_path):
     log.write({"step": 5, "loss": 1.5})
     log.end()
     settings = {"run.seed": 3, "run.trackers": '["wandb"]', "run.steps": "null"}
-    assert accelerator.told == [("relsim", settings), (5, {"loss": 1.5}), "end"]
+    places = {"wandb": {"dir": str(tmp_path)}}
+    assert accelerator.told == [("relsim", settings, places), (5, {"loss": 1.5}), "end"]
 
 
 def test_settings_are_flattened():

@@ -174,6 +174,7 @@ class _Run:
     def _begin(self, first: int) -> None:
         """Begin the record, or go on with it after `first` steps."""
         self._log.begin(first)
+        self._progress.metrics = self._log.figures(first)
         if self._samples is not None:
             self._samples.begin(first)
         leaks = self._leaks

@@ -56,8 +56,10 @@ FREE = (
     "samples.temperature",
     "samples.top_p",
 )
-"""Settings that may differ when a run goes on: they change what is written and where, not what is learned.
+"""Settings that may differ when a run goes on: they change what is written and where, not what is learned from.
 
+With another `micro_batch_size` the gradient of a step stays that of its whole batch, but dropout does not, for each
+micro-batch has a seed of its own: a run with dropout ends with other weights, one without it with others by rounding.
 Paths may because folders move; that pictures, captions and groups are the same is checked by their digests.
 """
 

@@ -21,6 +21,7 @@ from relsim.files import flush, temporary_beside
 from relsim.training.crops import Squares
 
 LOG = "train.jsonl"
+_HELD_OUT = "eval_"
 PACKAGES = {"wandb": ("wandb",), "trackio": ("trackio",), "tensorboard": ("tensorboard", "tensorboardX")}
 _COLUMNS = ("part", "picture", "true caption", "greedy", "greedy: verdict", "drawn", "drawn: verdict")
 Line = Mapping[str, float]
@@ -37,7 +38,7 @@ def check_trackers(names: Sequence[str]) -> None:
 class RunLog:
     """Writes lines to `train.jsonl` in `out`, to Accelerate's trackers, and to a watcher such as a progress line.
 
-    Only the first process writes. `accelerator` was made with the trackers' names.
+    Only the first process writes. `accelerator` was made with the trackers' names; their files are in `out` as well.
     """
 
     def __init__(
@@ -56,12 +57,19 @@ class RunLog:
         self._shown = False
         self._tracked = bool(accelerator.log_with)
         if self._tracked:
-            accelerator.init_trackers(project, config=flat_settings(config))
+            places = {"wandb": {"dir": str(out)}}  # else it is the folder that the run was started in
+            accelerator.init_trackers(project, config=flat_settings(config), init_kwargs=places)
 
     def begin(self, step: int) -> None:
         """Keep the lines up to a step; a part of a line that an interrupted run left goes too."""
         if self._first:
             keep_lines(self._path, step)
+
+    def figures(self, step: int) -> dict[str, float]:
+        """The last held-out figures up to a step, as the task named them; empty where there are none."""
+        lines = (line for line in reversed(read_log(self._path)) if line["step"] <= step)
+        held_out = ({name: value for name, value in line.items() if name.startswith(_HELD_OUT)} for line in lines)
+        return {name.removeprefix(_HELD_OUT): value for name, value in next(filter(None, held_out), {}).items()}
 
     def write(self, line: Line) -> None:
         """Add a line."""
