@@ -8,7 +8,9 @@ and places are counted. Bodies that are wanted have a limit of their own (`relsi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -16,6 +18,10 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from relsim.web.guard import Receive, Scope, Send
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
 
 _CROWDED = json.dumps({"detail": "too many connections; come back in a moment"}).encode()
 _COME_BACK = b"2"  # seconds
@@ -67,7 +73,7 @@ class Patient(H11Protocol):
     def pause_writing(self) -> None:
         """Much waits to be read."""
         super().pause_writing()
-        self._look_again(self.transport.get_write_buffer_size())
+        self._look_again(_unread(self.transport))
 
     def resume_writing(self) -> None:
         """It has been read, or nobody is there."""
@@ -81,7 +87,7 @@ class Patient(H11Protocol):
 
     def _has_read(self, before: int) -> None:
         """Go on only if something has been taken since; who reads slowly is waited for."""
-        now = self.transport.get_write_buffer_size()
+        now = _unread(self.transport)
         if now < before:
             self._look_again(now)
         else:
@@ -117,6 +123,20 @@ class Patient(H11Protocol):
         self._deadline = None
         if not self._at_work:
             self.transport.close()
+
+
+def _unread(transport: asyncio.Transport) -> int:
+    """Bytes that wait to be taken: ours, and those that the system holds, where it tells (Linux).
+
+    The system asks for more only when a good part of its megabytes has gone, for which a slow reader needs a while.
+    """
+    size = transport.get_write_buffer_size()
+    if sys.platform == "linux":
+        waiting = bytearray(4)
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting)
+            size += int.from_bytes(waiting, sys.byteorder)
+    return size
 
 
 def patient(*, seconds: float, reading_seconds: float, most: int, told: Callable[[], None]) -> type[Patient]:
