@@ -10,6 +10,10 @@
     python recipes/embedded/make.py pictures-more  draw pictures that nothing has seen                5 minutes
     python recipes/embedded/make.py mini-again     relsim-mini goes on                                5 minutes
     python recipes/embedded/make.py mini-settled   relsim-mini: what was learned settles              8 minutes
+    python recipes/embedded/make.py pictures-composed  draw pictures of composed relations, too    8 minutes
+    python recipes/embedded/make.py validation     draw pictures to validate by                      1 minute
+    python recipes/embedded/make.py mini-composed  relsim-mini learns composed relations, too       30 minutes
+    python recipes/embedded/make.py mini-composed-settled  what was learned settles                 23 minutes
     python recipes/embedded/make.py base-again     the base goes on                                  26 minutes
     python recipes/embedded/make.py base-settled   the base: what was learned settles                 8 minutes
     python recipes/embedded/make.py attributes     relsim-mini-attributes                            12 minutes
@@ -35,12 +39,19 @@ from pathlib import Path
 import network
 import pack
 import pictures
+from pictures import Plan
 from relsim.training.config import TrainingConfig
 from relsim.training.loop import train
 
 HERE = Path(__file__).parent
-PICTURES = {"pictures": (20_261_122, 110_000, 40_000), "pictures-more": (20_261_127, 150_000, 50_000)}
-"""Seed, scenes and portraits of each set; what goes on from a checkpoint learns from pictures it has not seen."""
+PICTURES = {
+    "pictures": Plan(20_261_122, relations=110_000, portraits=40_000),
+    "pictures-more": Plan(20_261_127, relations=150_000, portraits=50_000),
+    "pictures-composed": Plan(20_261_128, relations=100_000, portraits=40_000, composed=100_000),
+}
+"""What goes on from a checkpoint learns from pictures it has not seen."""
+FEW = Plan(0, relations=400, portraits=100, composed=200)
+VALIDATION = 2_000
 STAGES = (
     "pictures",
     "first-words",
@@ -52,6 +63,10 @@ STAGES = (
     "pictures-more",
     "mini-again",
     "mini-settled",
+    "pictures-composed",
+    "validation",
+    "mini-composed",
+    "mini-composed-settled",
     "base-again",
     "base-settled",
     "attributes",
@@ -87,10 +102,11 @@ def main() -> None:
     for stage in stages:
         print(f"== {stage}", flush=True)
         if stage in PICTURES:
-            seed, *counts = PICTURES[stage]
-            scenes, portraits = (400, 100) if arguments.quick else counts
-            pictures.draw_pictures(Path(stage), relations=scenes, portraits=portraits, side=network.SIDE, seed=seed)
+            pictures.draw_pictures(Path(stage), FEW if arguments.quick else PICTURES[stage], side=network.SIDE)
             network.write_base(Path("runs/untrained"))
+        elif stage == "validation":
+            count = 100 if arguments.quick else VALIDATION
+            pictures.draw_validation(Path(stage), count=count, side=network.SIDE, seed=PICTURES["pictures-more"].seed)
         elif stage == "pack":
             pack.pack(Path("runs"))
         else:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+import cards
 import relsim.models.embedded
 from relsim.metric import relsim as load_metric
 from relsim.vectors.calibration import null_distribution
@@ -20,10 +21,16 @@ from relsim.world.scenes import draw, scenes
 
 PACKED = {
     "base-settled": "relsim-mini-base",
-    "mini-settled": "relsim-mini",
+    "mini-composed-settled": "relsim-mini",
     "attributes": "relsim-mini-attributes",
     "captioner": "relsim-mini-captioner",
 }
+AVERAGED = {"mini-composed-settled": "mini-settled"}
+"""Runs whose weights are averaged with those they once began from.
+
+What has gone on to learn something else knows more of what it was shown and less of what nobody showed it. The mean of
+both keeps most of either (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022).
+"""
 LARGEST = 24_000_000
 """Bytes that all embedded checkpoints may take together in the wheel, which compresses them."""
 NULL_SCENES, NULL_SEED, SIZE = 3_000, 5, 224
@@ -42,15 +49,26 @@ def pack(runs: Path, target: Path = Path(relsim.models.embedded.__file__).parent
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source, folder)
         (folder / "projection_and_config.pt").unlink(missing_ok=True)
+        if run in AVERAGED:
+            _average(folder, runs / AVERAGED[run] / "last")
         _store_in_bf16(folder)
         _name_the_base(folder)
-        _title(folder, name)
-    _calibrate(target, [name for run, name in PACKED.items() if run in ("mini-settled", "attributes")])
+        cards.complete(folder, name, AVERAGED.get(run))
+    _calibrate(target, [name for run, name in PACKED.items() if run in ("mini-composed-settled", "attributes")])
     files = [path for name in PACKED.values() for path in (target / name).rglob("*") if path.is_file()]
     size = sum(len(zlib.compress(path.read_bytes())) for path in files)
     print(f"embedded checkpoints: {size:,} bytes in a wheel")
     if size > LARGEST:
         raise ValueError(f"the embedded checkpoints take {size:,} bytes; at most {LARGEST:,} may ship")
+
+
+def _average(folder: Path, other: Path) -> None:
+    """Put the mean of its own weights and those of `other` into `folder`; computed in fp32, stored as they were."""
+    for path in folder.glob("*.safetensors"):
+        mine, theirs = load_file(path), load_file(other / path.name)
+        mean = {name: ((each.float() + theirs[name].float()) / 2).to(each.dtype) for name, each in mine.items()}
+        save_file(mean, path, metadata={"format": "pt"})
+        path.chmod(0o644)
 
 
 def _store_in_bf16(folder: Path) -> None:
@@ -60,14 +78,6 @@ def _store_in_bf16(folder: Path) -> None:
         tensors = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(path).items()}
         save_file(tensors, path, metadata={"format": "pt"})
         path.chmod(0o644)
-
-
-def _title(folder: Path, name: str) -> None:
-    """The card says by which name the package knows the checkpoint."""
-    path = folder / "README.md"
-    lines = path.read_text().replace("path/to/this/folder", name).splitlines()
-    lines = [f"# {name}: made by recipes/embedded" if line.startswith("# ") else line for line in lines]
-    path.write_text("\n".join(lines) + "\n")
 
 
 def _name_the_base(folder: Path) -> None:

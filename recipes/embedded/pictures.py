@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -28,6 +28,7 @@ from relsim.training.crops import CropRow, CropWriter
 from relsim.world.descriptions import NAMED, name_query
 from relsim.world.looks import Split
 from relsim.world.relations import PORTRAIT
+from relsim.world.relations.composed import draw_name
 from relsim.world.scenes import Scene, draw, draw_scene, scenes
 
 _CHUNK = 64
@@ -53,23 +54,49 @@ class Picture:
         )
 
 
-def draw_pictures(folder: Path, *, relations: int, portraits: int, side: int, seed: int, workers: int = 2) -> None:
-    """Draw `relations` scenes of the training split and `portraits` of large objects into `folder`."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many pictures of each kind a folder holds, in this order, and the seed of all of them."""
+
+    seed: int
+    relations: int
+    portraits: int
+    composed: int = 0  # scenes of composed relations; they stand before the portraits
+
+
+def draw_pictures(folder: Path, plan: Plan, *, side: int, workers: int = 2) -> None:
+    """Draw scenes of the training split, composed ones, and portraits of large objects into `folder`."""
     recipe = Recipe.parse(f"crop{side}")
     rows: dict[str, list[CropRow]] = {"anonymous": [], "descriptive": []}
     with get_context("spawn").Pool(workers) as pool, CropWriter(folder / "both", recipe) as writer:
-        for picture in _drawn(pool, islice(scenes(Split.TRAIN, seed), relations), side):
+        related = chain(islice(scenes(Split.TRAIN, plan.seed), plan.relations), _composed(plan.composed, plan.seed))
+        for picture in _drawn(pool, related, side):
             writer.append(picture.square, picture.image_id, picture.both, relation=picture.relation)
             row = CropRow(picture.image_id, picture.anonymous, picture.relation, picture.relation)
             rows["anonymous"].append(row)
             rows["descriptive"].append(replace(row, captions=(picture.descriptions[0], *picture.names), group=None))
-        for picture in _drawn(pool, _portraits(portraits, seed), side):
+        for picture in _drawn(pool, _portraits(plan.portraits, plan.seed), side):
             writer.append(picture.square, picture.image_id, picture.both, relation=picture.relation)
         store = writer.publish()
     for name, labelled in rows.items():
         with CropWriter(folder / name, recipe) as writer:
             os.link(store.folder / store.pixel_file, folder / name / store.pixel_file)
             writer.relabel(store, labelled)
+
+
+def draw_validation(folder: Path, *, count: int, side: int, seed: int, workers: int = 2) -> None:
+    """Draw `count` scenes of the validation split, with their anonymous captions."""
+    with get_context("spawn").Pool(workers) as pool, CropWriter(folder, Recipe.parse(f"crop{side}")) as writer:
+        for picture in _drawn(pool, islice(scenes(Split.VALIDATION, seed), count), side):
+            relation = picture.relation
+            writer.append(picture.square, picture.image_id, picture.anonymous, relation=relation, group=relation)
+        writer.publish()
+
+
+def _composed(count: int, seed: int) -> Iterator[Scene]:
+    for index in range(count):
+        rng = np.random.default_rng([seed, 2, index])
+        yield draw_scene(Split.TRAIN, rng, relation=draw_name(rng))
 
 
 def _portraits(count: int, seed: int) -> Iterator[Scene]:
