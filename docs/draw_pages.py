@@ -22,18 +22,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from relsim.data.manifest import ManifestRow, write_manifest
+from relsim.data.records import ImageRecord
 from relsim.demo.collection import DrawnCollection, drawn_collection
-from relsim.evaluation.result_files import Ranked, Ranking
+from relsim.evaluation.result_files import rankings, read_result
 from relsim.evaluation.retrieval import run_retrieval
 from relsim.evaluation.retrieval_choice import RetrievalSettings
 from relsim.evaluation.retrieval_files import write_run
@@ -44,57 +45,137 @@ from relsim.web.sitting import Sitting
 
 PICTURES = Path(__file__).with_name("pictures")
 SCENES, COLOURS = 258, 256
+QUESTIONS = 12
+JOB = 6_000  # pictures of the job that is shown: it must not end before it is seen
 WIDTHS = {"wide": (1440, 900), "narrow": (360, 780)}
-SHOWN = ("search-wide-light", "space-wide-light", "results-wide-light", "data-wide-light")
-SHEETS = {"wide": (2, 720), "narrow": (5, 300)}
+SHOWN = tuple(f"{view}-wide-light" for view in ("search", "why", "lasso", "results", "data"))
+SHEETS = {"wide": (3, 600), "narrow": (8, 240)}
 """How many views stand side by side on a sheet, and how wide each is, in pixels."""
 MARGIN, MARGIN_COLOUR = 12, (128, 128, 128)
 
 
-def views(query: str) -> dict[str, tuple[str, str]]:
-    """Places of the page by name, each with what is there when it is ready."""
+def nothing(_: Page) -> None:
+    """Look only."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A place of the page, what is there when it is ready, what a person does there, and how they leave."""
+
+    place: str
+    ready: str
+    act: Callable[[Page], None] = nothing
+    leave: Callable[[Page], None] = nothing
+
+
+def views(query: str) -> dict[str, View]:
+    """Views by name."""
     asked = quote(query)
+    search = f"#/search?id={asked}&blend=1"
     return {
-        "start": ("", ".card img"),
-        "search": (f"#/search?id={asked}&blend=1", ".card .bars"),
-        "sentence": ("#/search?text=A+ring+of+{Objects}", ".card .bars"),
-        "space": (f"#/space?id={asked}", "canvas"),
-        "map": ("#/map", ".map-group"),
-        "results": ("#/results", "main img"),
-        "data": ("#/data", "main img"),
-        "study": ("#/study", "main"),
-        "study-results": ("#/study/results", "table"),
-        "jobs": ("#/jobs", "main form"),
+        "start": View("", ".card img"),
+        "search": View(search, ".card .bars"),
+        "sentence": View("#/search?text=A+ring+of+{Objects}", ".card .bars"),
+        "why": View(search, ".card .bars", why),
+        "space": View(f"#/space?id={asked}", "canvas"),
+        "lasso": View(f"#/space?id={asked}", "canvas", lasso, lambda page: page.keyboard.up("Shift")),
+        "map": View("#/map", ".map-group", lambda page: page.wait_for_timeout(3_000)),  # its pictures come one by one
+        "results": View("#/results", "main img"),
+        "data": View("#/data", "main img"),
+        "groups": View("#/data?show=groups", ".group img"),
+        "review": View("#/data?row=1", "dialog .verdict"),
+        "study": View("#/study", "main form"),
+        "question": View("#/study", "main form", begin),
+        "study-results": View("#/study/results", "table"),
+        "jobs": View("#/jobs", "main form", start, cancel),
     }
+
+
+def why(page: Page) -> None:
+    """Compare the query with the first match, and ask why."""
+    page.hover(".card")
+    page.click(".card .beside")
+    page.click("text=Why?")
+    page.wait_for_selector(".heat", timeout=180_000)
+    page.locator(".why h3").first.scroll_into_view_if_needed()
+    page.locator("dialog").evaluate("dialog => dialog.scrollBy(0, 320)")
+
+
+def lasso(page: Page) -> None:
+    """Draw around what works alike and looks different."""
+    page.locator("canvas").scroll_into_view_if_needed()
+    box = page.locator("canvas").bounding_box()
+    assert box is not None  # noqa: S101 - it is in view
+    page.keyboard.down("Shift")
+    rope = [(0.18, 0.2), (0.2, 0.07), (0.3, 0.055), (0.45, 0.06), (0.5, 0.2), (0.48, 0.45), (0.36, 0.48), (0.24, 0.42)]
+    places = [(box["x"] + across * box["width"], box["y"] + down * box["height"]) for across, down in rope]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=4)
+
+
+def begin(page: Page) -> None:
+    """Give a name, and wait for the first question."""
+    page.fill("#person", "Mary")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => [...document.querySelectorAll('.question img')].every(one => one.naturalWidth)")
+    page.wait_for_selector(".question img")
+
+
+def start(page: Page) -> None:
+    """Start a job, or go on with it, and wait until it gets on."""
+    page.select_option("#source", "photographs")
+    page.click("main form button")
+    page.wait_for_function("() => document.querySelector('.job.running .numbers')?.textContent.includes('left')")
+
+
+def cancel(page: Page) -> None:
+    """Cancel the job."""
+    page.click("[data-does=cancel]")
+    page.wait_for_selector(".job.cancelled", timeout=60_000)
+
+
+def relation_of(record: ImageRecord) -> str:
+    """Name of the relation that a drawn picture shows."""
+    return str(record.fields["relation"])
 
 
 def offered(folder: Path, library: Library, collection: DrawnCollection) -> list[str]:
     """Options of a server that shows everything: a list of pictures, a run of two methods, a study with answers."""
     records = list(library.records.values())
-    rows = [ManifestRow(record.image_id, None, str(record.fields["caption"])) for record in records]
+    groups = {relation: number for number, relation in enumerate(dict.fromkeys(map(relation_of, records)))}
+    captions = {relation_of(record): str(record.fields["caption"]) for record in records}
+    rows = [
+        ManifestRow(record.image_id, None, captions[relation_of(record)], {"group": groups[relation_of(record)]})
+        for record in records
+    ]
     rows[1] = replace(rows[1], caption="A ring of red carrots around a plate")
     write_manifest(folder / "pictures.jsonl", rows)
     (folder / "run").mkdir()
-    (folder / "work").mkdir()
+    (folder / "work" / "photographs").mkdir(parents=True)
+    for number in range(JOB):
+        source = Path(records[number % len(records)].source)
+        (folder / "work" / "photographs" / f"{number:05d}{source.suffix}").symlink_to(source)
     tables = {"logic": VectorTable.open(collection.relation), "look": VectorTable.open(collection.look)}
     write_run(
         folder / "run",
         run_retrieval(records, tables, settings=RetrievalSettings(queries=30, top_k=6, resamples=100)),
     )
 
-    def ranking(query: int, step: int) -> Ranking:
-        hit = records[(20 + step * query) % len(records)]
-        return Ranking(records[query].image_id, records[query].source, (Ranked(hit.image_id, hit.source, 0.5, 1),))
-
-    runs = {name: [ranking(query, step) for query in range(1, 9)] for name, step in (("logic", 2), ("look", 5))}
-    write_study(folder / "study.json", new_study(runs, answers_wanted=2, seed=3))
+    study = new_study(
+        rankings(read_result(folder / "run" / "retrieval.json")), queries=QUESTIONS, answers_wanted=3, seed=3
+    )
+    write_study(folder / "study.json", study)
     sitting = Sitting.open(folder / "study.json")
-    for number, question in enumerate(sitting.study.questions):
-        for person in ("Ada", "Grace"):
-            choice = ("left", "right", "same")[(number + len(person)) % 3]
+    for number, question in enumerate(study.questions[:-2]):
+        logic, look = ("left", "right") if question.left.method == "logic" else ("right", "left")
+        for place, person in enumerate(("Ada", "Grace", "Emmy")):
+            choice = (logic, logic, logic, look, "same")[(number + (place > 0 and number % 4 == 0)) % 5]
             now = datetime.now(timezone.utc)
             sitting.answers.record_answer(question.question_id, person, choice, now=now, seconds=2.5)
     options = ["--data", "pictures.jsonl", "--results", "run", "--study", "study.json", "--jobs", "work"]
+    options.append("--study-results")
     return [option if option.startswith("--") else str(folder / option) for option in options]
 
 
@@ -123,17 +204,19 @@ def taken(browser: Browser, address: str, query: str, only: set[str]) -> Iterato
         for scheme in ("light", "dark"):
             context = browser.new_context(viewport={"width": across, "height": down}, color_scheme=scheme)
             page = context.new_page()
-            for view, (place, ready) in views(query).items():
+            for view, at in views(query).items():
                 name = f"{view}-{width}-{scheme}"
                 if only and name not in only:
                     continue
                 page.goto("about:blank")
-                page.goto(f"{address}/{place}")
-                page.wait_for_selector(ready, timeout=180_000)
+                page.goto(f"{address}/{at.place}")
+                page.wait_for_selector(at.ready, timeout=180_000)
                 with contextlib.suppress(Exception):  # a view that goes on asking is taken as it is
                     page.wait_for_load_state("networkidle", timeout=5_000)
+                at.act(page)
                 page.wait_for_timeout(600)
                 yield name, page.screenshot()
+                at.leave(page)
             context.close()
 
 
@@ -152,7 +235,8 @@ def sheet(images: list[Image.Image], columns: int, width: int) -> Image.Image:
 
 def keep(image: Image.Image, path: Path) -> None:
     """Write a picture in few colours."""
-    few = image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)  # which keeps what is seldom
+    # Maximum coverage keeps what is seldom; one step of k-means gives what is frequent its very colour back.
+    few = image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 
 
