@@ -172,7 +172,10 @@ def _limits(config: TrainingConfig) -> str:
     )
     if config.objective.task != "metric":
         return general
-    return general + " Scores order pictures; a score by itself has no meaning without a null distribution."
+    return (
+        f"{general} Scores order pictures. What one means by itself, the scores of unrelated pairs say: relsim.json "
+        "holds those of the held-out part where it was large enough; `relsim calibrate` measures any collection's."
+    )
 
 
 def _table(rows: Mapping[str, str]) -> str:

@@ -246,7 +246,7 @@ class _Run:
         metrics = self._task.evaluate()
         if not metrics:
             return
-        progress.metrics = metrics
+        progress.metrics, progress.null_distribution = metrics, self._task.null_distribution
         self._log.write({"step": done, **{f"eval_{name}": value for name, value in metrics.items()}})
         name = (self._config.run.best_metric or self._task.best_metric).removeprefix("eval_")
         if name not in metrics:

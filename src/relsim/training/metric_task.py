@@ -24,6 +24,10 @@ from relsim.training.processes import Processes
 from relsim.training.retrieval import caption_metrics, group_precision
 from relsim.training.task import Backward, BaseTask
 from relsim.training.texts import TextVectors
+from relsim.vectors.calibration import null_distribution
+
+FEWEST = 50
+"""Held-out pictures below which the scores of unrelated pairs say little: 1,225 pairs of them."""
 
 
 class MetricTask(BaseTask):
@@ -89,6 +93,8 @@ class MetricTask(BaseTask):
             images = self._processes.gather(torch.cat([empty, *mine]))
             metrics = caption_metrics(images, self._held_out_vectors, [torch.from_numpy(own) for own in table.by_row()])
             metrics["loss"] = self._held_out_loss(images, table, part)
+        if self._processes.first:
+            self.null_distribution = unrelated_scores(images, part)
         precision = group_precision(images, group_numbers(part.groups).to(self._device))
         return metrics if precision is None else metrics | {"p@10": precision}
 
@@ -113,6 +119,17 @@ class MetricTask(BaseTask):
 
     def _text_vectors(self, table: CaptionTable, folder: Path) -> Tensor:
         return torch.from_numpy(TextVectors.of(table.texts, folder)[table.texts]).to(self._device)
+
+
+def unrelated_scores(images: Tensor, part: Part) -> dict[str, list[float]] | None:
+    """The null distribution of a held-out part with vectors (N, D); None where it is too small or all of one logic.
+
+    Unrelated are pictures of different logic, or, where no logic is known, with different captions.
+    """
+    labels = [logic or captions[0] for logic, captions in zip(part.logics, part.captions, strict=True)]
+    if len(labels) < FEWEST or len(set(labels)) < 2:
+        return None
+    return null_distribution(images.float().cpu().numpy(), labels)
 
 
 def _sums(losses: Tensor, images: Tensor, texts: Tensor, targets: Tensor) -> Tensor:

@@ -31,9 +31,17 @@ _MODEL = "base_model.model."
 
 
 def write_network(
-    folder: Path, network: TrainingNetwork, *, training: Mapping[str, Any], texts: Mapping[str, str]
+    folder: Path,
+    network: TrainingNetwork,
+    *,
+    training: Mapping[str, Any],
+    texts: Mapping[str, str],
+    null_distribution: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the network as it is; all of it or nothing. `training` becomes the record of `relsim.json`."""
+    """Write the network as it is; all of it or nothing.
+
+    `training` becomes the record of `relsim.json`, and a metric's `null_distribution` stands beside it.
+    """
     if isinstance(network, TowerNetwork):
         _write_tower(folder, network, training, texts)
         return
@@ -49,6 +57,7 @@ def write_network(
             recipe=network.recipe,
             query_token=QUERY_TOKEN,
             training=training,
+            null_distribution=null_distribution,
         )
         if lora:
             write_checkpoint(folder, checkpoint, network.processor, texts=texts)

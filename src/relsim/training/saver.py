@@ -38,6 +38,7 @@ class Progress:
     since: int = 0  # steps since that line
     best: dict[str, Any] | None = None  # metric, value and step of the best checkpoint
     metrics: dict[str, float] = field(default_factory=dict)  # last figures of the held-out part
+    null_distribution: Mapping[str, Any] | None = None  # the scores of its unrelated pictures, measured with them
 
 
 class Saver:
@@ -100,7 +101,8 @@ class Saver:
         }
         card = model_card(self._config, self._network, self._data, step=step, metrics=progress.metrics)
         with self.checkpoints.place(step) as folder:
-            write_network(folder, self._network, training=record, texts={"README.md": card})
+            texts, null = {"README.md": card}, progress.null_distribution
+            write_network(folder, self._network, training=record, texts=texts, null_distribution=null)
 
     def restore(self, state: State, progress: Progress) -> None:
         """Put weights, moments and progress back. Raises `TrainingError` for other pictures or another network."""

@@ -6,8 +6,8 @@ the exact gradient of the whole batch's loss. Sums are (3,): loss, hits, count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -39,11 +39,17 @@ class Task(Protocol):
         """Figures of the held-out part, the same in every process; empty where nothing is held out."""
         ...
 
+    @property
+    def null_distribution(self) -> Mapping[str, Any] | None:
+        """The scores of unrelated pictures of the held-out part as last evaluated, where the task has scores."""
+        ...
+
 
 class BaseTask:
     """The parts of a run as a task needs them."""
 
     passes = 1
+    null_distribution: Mapping[str, Any] | None = None
 
     def __init__(self, config: TrainingConfig, network: TrainingNetwork, data: Data, processes: Processes) -> None:
         self._config, self._network, self._data, self._processes = config, network, data, processes
