@@ -201,6 +201,16 @@ def encoded(image, kind, **options):
     return buffer.getvalue()
 
 
+def undated(png):
+    """The file but for the second in which a colour profile was made: converting from LAB makes one each time."""
+    image = Image.open(io.BytesIO(png))
+    profile = image.info.get("icc_profile")
+    if profile is None:
+        return png
+    when = slice(24, 36)  # of a profile's header, by its specification
+    return image.tobytes(), image.size, profile[: when.start] + profile[when.stop :]
+
+
 def test_the_published_png_comes_of_the_one_decoding(made, monkeypatch):
     """Byte for byte what Pillow's own opening, converting and saving gives, and facts as without it."""
     opened = []
@@ -214,7 +224,7 @@ def test_the_published_png_comes_of_the_one_decoding(made, monkeypatch):
         answer, payload = worker._judge({**told, "reencode": "png"}, data)
         assert (name, len(opened)) == (name, 1)
         assert (answer, nothing) == (plain, b"")
-        assert payload == encoded(Image.open(io.BytesIO(data)).convert("RGB"), "PNG"), name
+        assert undated(payload) == undated(encoded(Image.open(io.BytesIO(data)).convert("RGB"), "PNG")), name
 
 
 def test_the_picture_itself_comes_as_it_would_be_decoded_here(quick, body, made):
