@@ -16,6 +16,7 @@
     python recipes/embedded/make.py mini-composed-settled  what was learned settles                 23 minutes
     python recipes/embedded/make.py base-again     the base goes on                                  26 minutes
     python recipes/embedded/make.py base-settled   the base: what was learned settles                 8 minutes
+    python recipes/embedded/make.py base-composed  the base learns composed relations, too          31 minutes
     python recipes/embedded/make.py attributes     relsim-mini-attributes                            12 minutes
     python recipes/embedded/make.py captioner      the anonymous captioner                            5 minutes
     python recipes/embedded/make.py mini-lora      the published recipe, for comparison              10 minutes
@@ -69,6 +70,7 @@ STAGES = (
     "mini-composed-settled",
     "base-again",
     "base-settled",
+    "base-composed",
     "attributes",
     "captioner",
     "mini-lora",

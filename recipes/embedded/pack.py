@@ -20,7 +20,7 @@ from relsim.world.looks import Split
 from relsim.world.scenes import draw, scenes
 
 PACKED = {
-    "base-settled": "relsim-mini-base",
+    "base-composed": "relsim-mini-base",
     "mini-composed-settled": "relsim-mini",
     "attributes": "relsim-mini-attributes",
     "captioner": "relsim-mini-captioner",
@@ -84,7 +84,7 @@ def _name_the_base(folder: Path) -> None:
     path = folder / "adapter_config.json"
     if path.exists():
         config = json.loads(path.read_text())
-        config["base_model_name_or_path"] = PACKED["base-settled"]
+        config["base_model_name_or_path"] = PACKED["base-composed"]
         path.write_text(json.dumps(config, indent=2) + "\n")
 
 
