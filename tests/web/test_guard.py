@@ -57,6 +57,7 @@ class TestToken:
         {"sec-fetch-site": "same-site"},
         {"origin": "https://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"origin": "http://localhost:1"},
         {"x-relsim": None},
     ],
@@ -84,6 +85,20 @@ def test_every_answer_forbids_scripts_from_elsewhere(client):
         policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
         assert (policy["default-src"], policy["script-src"]) == ("'none'", "'self'")
         assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+
+
+def test_a_fault_of_the_server_has_the_headers_too(client, monkeypatch):
+    from starlette.testclient import TestClient
+
+    async def broken(_):
+        raise ValueError("a secret")
+
+    monkeypatch.setattr(client.app.state.relsim, "search", broken)
+    bare = TestClient(client.app, base_url="http://localhost", raise_server_exceptions=False)
+    answer = bare.get("/api/search", params={"id": client.app.state.relsim.library.ids[0]})
+    assert (answer.status_code, answer.headers["x-frame-options"]) == (500, "DENY")
+    assert "a secret" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
 def test_large_bodies_are_refused_by_what_they_say_and_by_what_they_are(web):

@@ -77,7 +77,7 @@ class Guard:
             return
         if scope["path"] != UPLOADS:
             receive = self._bounded(receive)
-        await self._app(scope, receive, sending)
+        await _answered(self._app, scope, receive, sending)
 
     def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[int, str] | None:
         host = headers.get(b"host", b"").decode("latin-1").lower()
@@ -153,9 +153,17 @@ def _why_foreign(headers: MutableMapping[bytes, bytes], host: str) -> str | None
     """Why a request that changes something comes neither from this server's page nor from a program that means it."""
     origin = headers.get(b"origin")
     elsewhere = headers.get(b"sec-fetch-site", b"same-origin") not in (b"same-origin", b"none")
-    if elsewhere or (origin is not None and urlsplit(origin.decode("latin-1")).netloc.lower() != host):
+    if elsewhere or (origin is not None and _place(origin) != host):
         return "this can be asked from the server's own page only"
     return None if WRITE_HEADER in headers else "a request that changes something needs the header X-Relsim: 1"
+
+
+def _place(origin: bytes) -> str | None:
+    """Name and port of an origin, None where it is none."""
+    try:
+        return urlsplit(origin.decode("latin-1")).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _same(given: str, token: str) -> bool:
@@ -176,6 +184,23 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sending
+
+
+async def _answered(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """The answer of the application; where it fails, one that has the headers of all others. Raises what it raises."""
+    begun = False
+
+    async def sending(message: Message) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    try:
+        await app(scope, receive, sending)
+    except Exception:
+        if not begun:
+            await _refuse(send, 500, "this server has a fault; its log has more")
+        raise
 
 
 async def _refuse(send: Send, status: int, reason: str) -> None:
