@@ -237,6 +237,30 @@ def open_page(browser, server):
     assert complaints == []
 
 
+@pytest.fixture
+def refusing():
+    """`refusing(page, addresses, never=text)` makes the server refuse each picture twice, with 429 and 503, and for
+    good where its address has the text; returns a function from a text to the addresses with it that were asked for.
+    """
+
+    def busy(page, addresses, *, never):
+        asked = []
+
+        def answer(route):
+            address = re.sub(r"&again=\d$", "", route.request.url)
+            times = sum(re.sub(r"&again=\d$", "", one) == address for one in asked)
+            asked.append(route.request.url)
+            if times < 2 or never in address:
+                route.fulfill(status=503 if times else 429)
+            else:
+                route.continue_()
+
+        page.route(addresses, answer)
+        return lambda text: [address for address in asked if text in address]
+
+    return busy
+
+
 @pytest.fixture(scope="module")
 def offline(browser):
     """`offline(folder, "#/…")` opens a site of files; what it complains of, or asks a network for, fails the test."""

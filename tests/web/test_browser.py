@@ -207,3 +207,16 @@ def test_who_leaves_before_a_picture_has_arrived_stays_away(open_page, picture, 
         page.wait_for_selector(".map-group")
     page.wait_for_timeout(500)
     assert page.url.endswith("#/map")
+
+
+def test_a_picture_that_a_busy_server_refuses_is_asked_for_again(open_page, refusing, library):
+    page = open_page("#/map")  # the routes come before the pictures
+    page.wait_for_selector(".map-group")
+    asked = refusing(page, "**/api/thumbnail?*", never=f"id={library.ids[1]}&")
+    page.evaluate("() => { location.hash = '#/search'; }")
+    page.wait_for_function("() => document.querySelector('[data-index=\"0\"] img')?.naturalWidth > 0")
+    page.wait_for_selector("[data-index='1'] img.missing")
+    assert page.get_attribute("[data-index='1'] img", "alt").startswith("cannot be shown: ")
+    assert page.locator("img.missing").count() == 1
+    assert [len(asked(library.ids[place])) for place in (0, 1)] == [3, 3]
+    open_page.complaints.clear()  # the browser tells of the answers, too

@@ -203,6 +203,17 @@ def test_a_caption_that_a_group_shares_stands_above_it_once(open_page):
     assert page.locator(".group").nth(1).locator("header q mark").all_inner_texts() == ["dog"]
 
 
+def test_a_picture_of_a_group_that_a_busy_server_refuses_is_asked_for_again(open_page, refusing):
+    page = open_page("#/data?list=grouped&show=rows")
+    numbers(page)
+    refusing(page, "**/picture?*", never="row=17&")
+    page.click(".modes a:has-text('Groups')")
+    page.wait_for_function("() => document.querySelector('[data-row=\"3\"] img')?.naturalWidth > 0")
+    page.wait_for_selector("[data-row='17'] img.missing")
+    assert page.locator("img.missing").count() == 1
+    open_page.complaints.clear()  # the browser tells of the answers, too
+
+
 def test_filters_choose_groups_which_stay_whole(open_page):
     page = open_page("#/data?list=grouped&show=groups&text=row+17")
     assert groups(page) == {"Group 3": [3, 17, 31]}

@@ -60,7 +60,7 @@ export async function compare(query, image, signal, { reasons = false } = {}) {
   dialog.addEventListener("close", () => closed.abort());
 }
 
-/** Open a dialog of two pictures, each `{src, name, caption, onerror}`, with elements below them. */
+/** Open a dialog of two pictures, each `{src, name, caption}`, with elements below them. */
 export function sideBySide(title, pictures, ...below) {
   const dialog = h(
     "dialog",
@@ -69,11 +69,11 @@ export function sideBySide(title, pictures, ...below) {
     h(
       "div",
       { class: "two" },
-      pictures.map(({ src, name, caption, onerror }) =>
+      pictures.map(({ src, name, caption }) =>
         h(
           "figure",
           {},
-          h("img", { src, alt: caption || name, onerror }),
+          h("img", { src, alt: caption || name }),
           h("figcaption", {}, caption && h("q", {}, caption), h("span", { class: "note" }, name)),
         ),
       ),

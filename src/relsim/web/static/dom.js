@@ -3,7 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const SVG_TAGS = new Set(["svg", "path", "line", "rect", "circle", "g", "text"]);
 
-/** An element: `h("a", {href: "#", class: "x", onclick: f}, "text", child)`. */
+/** An element: `h("a", {href: "#", class: "x", onclick: f}, "text", child)`. A picture that does not come is asked for again. */
 export function h(tag, props = {}, ...children) {
   const element = SVG_TAGS.has(tag) ? document.createElementNS(SVG, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
@@ -13,8 +13,38 @@ export function h(tag, props = {}, ...children) {
     else if (name in element && !SVG_TAGS.has(tag) && typeof value !== "string") element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
+  if (tag === "img") element.addEventListener("error", again);
   element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
+}
+
+const PAUSES = [1, 3]; // seconds
+
+/** Ask for a picture again, for a busy server may have refused it; mark it as missing where that does not help. */
+function again({ target: image }) {
+  const times = Number(image.dataset.again ?? 0);
+  if (times === PAUSES.length) {
+    image.classList.add("missing");
+    if (image.alt) image.alt = `cannot be shown: ${image.alt}`;
+    image.dispatchEvent(new Event("missing"));
+    return;
+  }
+  const address = image.src.replace(/[?&]again=\d$/, "");
+  image.dataset.again = times + 1;
+  // Not all at the same moment: many may have been refused at once.
+  const wait = 1000 * PAUSES[times] * (0.75 + Math.random() / 2);
+  setTimeout(() => (image.src = `${address}${address.includes("?") ? "&" : "?"}again=${times + 1}`), wait);
+}
+
+/** A picture of an address once it is here, or of one that was just made; fails where it is missing in the end. */
+export async function arrived(picture) {
+  const image = typeof picture === "string" ? h("img", { src: picture }) : picture;
+  await new Promise((done, failed) => {
+    image.addEventListener("load", done);
+    image.addEventListener("missing", () => failed(new Error("A picture cannot be shown.")));
+  });
+  await image.decode();
+  return image;
 }
 
 /** Draw anew within an element; the keyboard, where it was on what has gone, goes to the first of `selector` there. */

@@ -1,7 +1,7 @@
 // What is drawn for a picture on a plane: its thumbnail where there is room, else a mark whose shape tells its group.
 
 import { thumbnail } from "./api.js";
-import { h } from "./dom.js";
+import { arrived, h } from "./dom.js";
 
 const SIDE = 96;
 const AT_ONCE = 8;
@@ -163,11 +163,8 @@ export class Thumbnails {
 
   async one(id) {
     this.under += 1;
-    const image = new Image();
-    image.src = thumbnail({ id }, SIDE);
     try {
-      await image.decode();
-      this.known.set(id, image);
+      this.known.set(id, await arrived(thumbnail({ id }, SIDE)));
     } catch {
       this.known.set(id, false);
     }

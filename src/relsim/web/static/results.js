@@ -269,7 +269,7 @@ export class ResultsView {
   }
 
   picture(id, alt, side = 192) {
-    return h("img", { src: runThumbnail(this.number, id, side), alt, loading: "lazy", decoding: "async", onerror: missing });
+    return h("img", { src: runThumbnail(this.number, id, side), alt, loading: "lazy", decoding: "async" });
   }
 
   compare(query, method, match) {
@@ -282,8 +282,8 @@ export class ResultsView {
     sideBySide(
       "The query and what was found",
       [
-        { src: runThumbnail(this.number, query.id, 1024), name: query.id, caption: label(query.label), onerror: missing },
-        { src: runThumbnail(this.number, match.id, 1024), name: match.id, caption: label(match.label), onerror: missing },
+        { src: runThumbnail(this.number, query.id, 1024), name: query.id, caption: label(query.label) },
+        { src: runThumbnail(this.number, match.id, 1024), name: match.id, caption: label(match.label) },
       ],
       h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
     );
@@ -339,9 +339,3 @@ const number = (value) => (value === null ? "\u2013" : Number.isInteger(value) ?
 const told = (measure) => (measure === "judge" ? "judge's mean" : measure);
 
 const label = (text) => text && text.replaceAll("_", " ");
-
-function missing(event) {
-  event.target.classList.add("missing");
-  event.target.alt = `cannot be shown: ${event.target.alt}`;
-  event.target.onerror = null;
-}

@@ -272,7 +272,7 @@ export class SearchView {
       h(
         "a",
         { href: `#/search?${new URLSearchParams({ id: image.id, ...(this.two && { blend: this.blend() }) })}`, title: image.id },
-        h("img", { src: thumbnail(image, 192), alt: text, loading: "lazy", decoding: "async", onerror: broken }),
+        h("img", { src: thumbnail(image, 192), alt: text, loading: "lazy", decoding: "async" }),
       ),
       scored &&
         query &&
@@ -386,11 +386,6 @@ function bars(image) {
       ),
     ),
   );
-}
-
-function broken(event) {
-  event.target.closest(".card")?.classList.add("broken");
-  event.target.alt = `cannot be shown: ${event.target.alt}`;
 }
 
 function pressed(event) {

@@ -1,7 +1,7 @@
 // A study: a query and two pictures; which works more like it, A, B, or neither? Each answer is kept at once.
 
 import { get, Refused, send } from "./api.js";
-import { count, h, hear, redrawn } from "./dom.js";
+import { arrived, count, h, hear, redrawn } from "./dom.js";
 import { recall, remember } from "./person.js";
 
 const WHO = "participant";
@@ -157,7 +157,7 @@ export class StudyView {
         ),
       ),
     );
-    const loaded = await Promise.allSettled(images.map((image) => image.decode()));
+    const loaded = await Promise.allSettled(images.map(arrived));
     if (this.question !== question || !this.buttons[0].isConnected) return;
     if (loaded.some((one) => one.status === "rejected")) {
       this.alert.replaceChildren("A picture of this question cannot be shown. ", h("button", { onclick: () => this.pass(question) }, "Pass over it"));

@@ -1,7 +1,7 @@
 // Why two pictures are alike: two heat maps over each, and the captions that are near.
 
 import { get } from "./api.js";
-import { h, score } from "./dom.js";
+import { arrived, h, score } from "./dom.js";
 
 const SIDE = 480; // pixels of a drawn picture
 const OPACITY = 0.62;
@@ -23,7 +23,7 @@ export async function why(place, query, image, pictures, signal) {
   try {
     [found, ...drawn] = await Promise.all([
       get("/api/explain", { other: image.id, id: query.id, upload: query.upload }, signal),
-      ...pictures.map(({ src }) => loaded(src)),
+      ...pictures.map(({ src }) => arrived(src)),
     ]);
   } catch (error) {
     if (error.name !== "AbortError") place.replaceChildren(h("p", { class: "warning", role: "alert" }, error.message));
@@ -125,10 +125,4 @@ function trust(first, second) {
   const known = [first.agreement, second.agreement].filter((value) => value !== null).map(score);
   const agree = known.length ? `The two maps of a picture agree by a rank correlation of ${known.join(" and ")}. ` : "";
   return `${agree}Maps say what the score depends on, and only roughly; docs/explain.md says how far they can be trusted.`;
-}
-
-function loaded(src) {
-  const image = new Image();
-  image.src = src;
-  return image.decode().then(() => image);
 }
