@@ -191,7 +191,7 @@ def test_wrong_usage_exits_2(wrong, verb):
     ("option", "value", "told"),
     [
         ("--recipe", "tiny", "native, crop<side> and squash<side>"),
-        ("--dtype", "int8", "float32"),
+        ("--dtype", "int4", "float32"),
         ("--device", "tpu", "'tpu'"),
         ("--base-model", "/none", "/none"),
     ],
