@@ -104,7 +104,7 @@ def create_app(
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # The last one added is the first to see a request: what is refused is counted, too.
-    app.add_middleware(Guard, settings=given)
+    app.add_middleware(Guard, settings=given, ending=state.ending)
     app.add_middleware(Watch, metrics=state.metrics)
     return app
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
+
+from relsim.web.ending import Workers
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
@@ -58,7 +59,7 @@ class Batcher(Generic[Asked, Answer]):
         self._work = work
         self._most = most
         self._queue: asyncio.Queue[tuple[Asked, asyncio.Future[Answer]]] = asyncio.Queue(waiting)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self.thread = Workers(1, name)
         self._task: asyncio.Task[None] | None = None
         self.batches = self.answered = 0
 
@@ -73,8 +74,7 @@ class Batcher(Generic[Asked, Answer]):
                 await self._task
         while not self._queue.empty():
             self._queue.get_nowait()[1].cancel()
-        # What is at work may need the event loop to end.
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        await self.thread.end()
 
     @property
     def waiting(self) -> int:
@@ -103,7 +103,7 @@ class Batcher(Generic[Asked, Answer]):
     async def _answer(self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(self._thread, self._work, [question for question, _ in batch])
+            found = await loop.run_in_executor(self.thread, self._work, [question for question, _ in batch])
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the asker's
             if len(batch) > 1:
                 for item in batch:

@@ -6,6 +6,7 @@
 - A page of another site gets nothing of the API: to be asked costs work, even where it cannot read the answer.
 - What changes something must come from a page of this server: browsers say so in `Sec-Fetch-Site` or `Origin`; and
   it must carry the header `X-Relsim`, which no form and no foreign page can send.
+- Once the end of the server has begun, bodies that have not arrived are given up and new questions refused.
 - Answers forbid scripts from elsewhere, frames and sniffing.
 """
 
@@ -21,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from starlette.exceptions import HTTPException
 
+from relsim.web.ending import EndedError, Ending
 from relsim.web.settings import ServerSettings, is_address, is_everywhere, plain_name
 
 Scope = MutableMapping[str, Any]
@@ -35,6 +37,7 @@ UPLOADS = "/api/uploads"  # its bodies are pictures, and it counts them itself
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _API = "/api/"
 _OPEN = frozenset({"/healthz"})
+_ENDS = "this server ends; ask again when it is back"
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     b"font-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -53,9 +56,9 @@ _HEADERS = [
 class Guard:
     """An ASGI application around another."""
 
-    def __init__(self, app: App, settings: ServerSettings) -> None:
+    def __init__(self, app: App, settings: ServerSettings, ending: Ending) -> None:
         self._app = app
-        self._settings = settings
+        self._settings, self._ending = settings, ending
         self._names, self._everywhere = settings.known_names, is_everywhere(settings.host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,6 +71,9 @@ class Guard:
             return
         headers = {name.lower(): value for name, value in reversed(scope["headers"])}
         sending = _with_headers(send)
+        if self._ending.begun:
+            await _refuse(sending, 503, _ENDS)
+            return
         if self._asks_by_token(scope):
             await self._give_cookie(scope, sending)
             return
@@ -75,9 +81,7 @@ class Guard:
         if refusal is not None:
             await _refuse(sending, *refusal)
             return
-        if scope["path"] != UPLOADS:
-            receive = self._bounded(receive)
-        await _answered(self._app, scope, receive, sending)
+        await self._answer(scope, self._bounded(receive, counted=scope["path"] != UPLOADS), sending)
 
     def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[int, str] | None:
         host = headers.get(b"host", b"").decode("latin-1").lower()
@@ -125,8 +129,32 @@ class Guard:
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """Bodies as large as they may be that arrive in time, whatever the head of the request says."""
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The answer of the application; where it fails, one with the headers of all others. Raises what it raises."""
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except asyncio.CancelledError:
+            if not self._ending.begun:
+                raise
+            if not begun:  # the time for requests under way is over
+                await _refuse(send, 503, _ENDS)
+        except Exception:
+            if not begun:
+                await _refuse(send, 500, "this server has a fault; its log has more")
+            raise
+
+    def _bounded(self, receive: Receive, *, counted: bool) -> Receive:
+        """Bodies that arrive before the server ends.
+
+        `counted`: they arrive in time and are as large as they may be, whatever the head of the request says.
+        """
         given = self._settings
         ends = asyncio.get_running_loop().time() + given.body_seconds
         received, whole = 0, False
@@ -135,14 +163,17 @@ class Guard:
             nonlocal received, whole
             if whole:  # what comes now is that the client leaves, whenever that is
                 return await receive()
+            left = ends - asyncio.get_running_loop().time() if counted else None
             # Errors of other kinds would be told as a body that cannot be read.
             try:
-                message = await asyncio.wait_for(receive(), ends - asyncio.get_running_loop().time())
+                message = await self._ending.unless_begun(receive(), left)
             except asyncio.TimeoutError:
                 raise HTTPException(408, "the body did not arrive in time") from None
+            except EndedError:
+                raise HTTPException(503, _ENDS, {"connection": "close"}) from None
             received += len(message.get("body", b""))
             whole = not message.get("more_body", False)
-            if received > given.max_body_bytes:
+            if counted and received > given.max_body_bytes:
                 raise HTTPException(413, f"a body of more than {given.max_body_bytes:,} bytes")
             return message
 
@@ -186,27 +217,12 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-async def _answered(app: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer of the application; where it fails, one that has the headers of all others. Raises what it raises."""
-    begun = False
-
-    async def sending(message: Message) -> None:
-        nonlocal begun
-        begun = True
-        await send(message)
-
-    try:
-        await app(scope, receive, sending)
-    except Exception:
-        if not begun:
-            await _refuse(send, 500, "this server has a fault; its log has more")
-        raise
-
-
 async def _refuse(send: Send, status: int, reason: str) -> None:
     body = json.dumps({"detail": reason}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if status == 503:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

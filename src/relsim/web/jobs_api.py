@@ -149,7 +149,7 @@ async def _told(state: State, jobs: Jobs) -> AsyncIterator[bytes]:
     state.streams += 1
     try:
         before, spoke = b"", time.monotonic()
-        while not state.ending:
+        while not state.ending.begun:
             now = _FORMS.dump_json([_form(job) for job in await jobs.look()])
             if now != before:
                 yield b"event: jobs\ndata: " + now + b"\n\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 from types import FrameType
@@ -67,7 +68,10 @@ def _own_address(family: int) -> str:
 
 
 def serve(app: FastAPI, listening: socket.socket, *, log_requests: bool = False) -> None:
-    """Serve until SIGINT or SIGTERM; requests under way have ten seconds to end."""
+    """Serve until SIGINT or SIGTERM; requests that have arrived have ten seconds to end.
+
+    Where a thread works on after that, the signal ends the process, with whatever else is in it.
+    """
     if log_requests:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))
@@ -94,17 +98,29 @@ def serve(app: FastAPI, listening: socket.socket, *, log_requests: bool = False)
         timeout_graceful_shutdown=_END_SECONDS,
         server_header=False,
     )
-    _Server(config, app).run(sockets=[listening])
+    _Server(config, state).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """Tells the application at once that the end has come, so that answers that go on do not hold it up."""
+    """Tells the application of the end at once, and leaves behind what still works when its time is over."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, state: State) -> None:
         super().__init__(config)
-        self._served = app
+        self._state = state
+        self._signal: int = signal.SIGTERM
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """What a signal does."""
-        self._served.state.relsim.ending = True
+        self._signal = sig
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; what the loop of the server does after a signal."""
+        self._state.ending.begin()
+        await super().shutdown(sockets)
+        if self._state.at_work:
+            # Python would wait for its threads, and none can be interrupted: the signal does what it does by itself.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            signal.signal(self._signal, signal.SIG_DFL)
+            signal.raise_signal(self._signal)

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any, Literal, TypeAlias, TypeVar, final
 
@@ -18,6 +17,7 @@ from relsim.encoders.base import Vectors
 from relsim.errors import RelsimError
 from relsim.web import heap
 from relsim.web.batching import Batcher, Line
+from relsim.web.ending import Ending, Workers
 from relsim.web.explaining import Explainer, Shown, Why
 from relsim.web.extras import Extras
 from relsim.web.library import Library, Neighbour, Question
@@ -35,6 +35,7 @@ _LARGEST_FILE, _MOST_PIXELS = 256 * 2**20, 100_000_000  # of pictures that the o
 _FIRST_PAGE_SECONDS = 0.7
 TIDIED = 15.0  # seconds between two times that free memory goes back to the system
 _AT_ONCE = 2
+_LAST_SECONDS = 1.0  # for a thread that works on at the end of the process, where nobody waits for its answer
 
 Work: TypeAlias = Literal["spaces", "lists", "corrections", "results", "study", "jobs"]
 _Result = TypeVar("_Result")
@@ -69,12 +70,13 @@ class State:
         waiting: dict[Work, int] = dict.fromkeys(("spaces", "lists", "results", "jobs"), settings.readings)
         waiting |= dict.fromkeys(("corrections", "study"), settings.waiting)
         self.lines = {name: Line(name, at_once=_AT_ONCE, waiting=most) for name, most in waiting.items()}
-        self._threads = ThreadPoolExecutor(_AT_ONCE * len(self.lines), thread_name_prefix="line")
+        self._threads = Workers(_AT_ONCE * len(self.lines), "line")
+        self._beforehand = Workers(1, "warm-up")
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self.streams = 0  # answers that go on, such as events of jobs
         self.downloads = 0  # long lists on their way
-        self.ending = False  # they end when the server is told to
+        self.ending = Ending()  # they end when the server is told to
         self.has_process = False  # whether this process has no other work than this
 
     async def __aenter__(self) -> State:
@@ -90,9 +92,23 @@ class State:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        if self.has_process:  # where it goes on it would wait for its threads in the end all the same
+            for workers in self._workers:
+                workers.patience = _LAST_SECONDS
         await self._stack.aclose()
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        await self._threads.end()
+        await self._beforehand.end()
         self.extras.close()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether threads are at work; after the end, those that were not waited for."""
+        return any(workers.at_work for workers in self._workers)
+
+    @property
+    def _workers(self) -> list[Workers]:
+        batchers: list[Batcher[Any, Any]] = [self._searches, self._pictures, self._sentences, self._reasons]
+        return [*(batcher.thread for batcher in batchers), self._threads, self._beforehand]
 
     def count_waiting(self) -> None:
         """Bring the counters of the queues up to date."""
@@ -122,6 +138,9 @@ class State:
         async with self.lines[kind]:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
+    async def _before(self, work: Callable[[], Any]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._beforehand, work)
+
     async def _tidy(self) -> None:
         """Keep the process small. One that has other work keeps its memory as it likes."""
         while True:
@@ -135,14 +154,14 @@ class State:
         To import torch holds up all.
         """
         await asyncio.sleep(_FIRST_PAGE_SECONDS)
-        await asyncio.to_thread(self.library.warm_up)
+        await self._before(self.library.warm_up)
         try:
-            await asyncio.to_thread(self.models.warm_up)
+            await self._before(self.models.warm_up)
         except RelsimError as error:
             # Queries by id go on; whoever asks with a picture is told the same.
             logger.warning("no search by picture or sentence: %s", error)
         for data in self.extras.data.values():
-            await asyncio.to_thread(data.facets)
+            await self._before(data.facets)
         if self.has_process:
             # What is here now stays to the end. To look through it for garbage again and again would stop every answer
             # for a tenth of a second with 100,000 images.
