@@ -42,12 +42,39 @@ class TestToken:
         client = web(token=TOKEN)
         answer = client.get(f"/?token={TOKEN}")
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
-        assert {"HttpOnly", "SameSite=Strict"} <= set(answer.headers["set-cookie"].split("; "))
+        # A link of another site leads to the page, too: with "Strict" browsers would keep the cookie back.
+        assert {"HttpOnly", "SameSite=Lax"} <= set(answer.headers["set-cookie"].split("; "))
         assert client.get("/").status_code == 200  # the client keeps the cookie
         assert web(token=TOKEN).get("/?token=wrong-wrong").status_code == 401
 
+    def test_a_cookie_does_not_let_a_foreign_page_ask(self, web):
+        client = web(token=TOKEN)
+        client.get(f"/?token={TOKEN}")
+        for headers in ({"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}):
+            assert client.post("/api/uploads", content=b"x", headers=headers).status_code == 403
+        assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 200
+
+    def test_people_read_what_is_missing(self, web):
+        answer = web(token=TOKEN).get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        assert (answer.status_code, answer.headers["content-type"]) == (401, "text/html; charset=utf-8")
+        assert "a token is needed" in answer.text
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert web(token=TOKEN).get("/", headers={"accept": "*/*"}).json()["detail"].startswith("a token is needed")
+
+    def test_servers_on_ports_of_one_host_keep_out_of_each_other_s_way(self, web):
+        from starlette.testclient import TestClient
+
+        first, second = web(token=TOKEN), web(token=TOKEN[::-1])
+        other = TestClient(second.app, base_url="http://localhost:8001", follow_redirects=False)
+        first.get(f"/?token={TOKEN}")
+        other.get(f"/?token={TOKEN[::-1]}")
+        # A browser tells no ports apart: it keeps one cookie of a name, and sends all to both.
+        kept = {**first.cookies, **other.cookies}
+        headers = {"cookie": "; ".join(f"{name}={value}" for name, value in kept.items())}
+        assert (first.get("/", headers=headers).status_code, other.get("/", headers=headers).status_code) == (200, 200)
+
     def test_a_cookie_that_is_none_is_no_fault(self, web):
-        assert web(token=TOKEN).get("/", headers={"cookie": 'relsim_token="; ;;=\x01'}).status_code == 401
+        assert web(token=TOKEN).get("/", headers={"cookie": 'relsim_token_80="; ;;=\x01'}).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -31,13 +31,22 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-COOKIE = "relsim_token"
 WRITE_HEADER = b"x-relsim"
 UPLOADS = "/api/uploads"  # its bodies are pictures, and it counts them itself
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _API = "/api/"
 _OPEN = frozenset({"/healthz"})
 _ENDS = "this server ends; ask again when it is back"
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>Not here</title>
+<h1>This page cannot be shown</h1>
+<p>The reason: {reason}.</p>
+</html>
+"""
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     b"font-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -79,7 +88,9 @@ class Guard:
             return
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await _refuse(sending, *refusal)
+            await _refuse(
+                sending, *refusal, as_page=scope["path"] == "/" and b"text/html" in headers.get(b"accept", b"")
+            )
             return
         await self._answer(scope, self._bounded(receive, counted=scope["path"] != UPLOADS), sending)
 
@@ -87,8 +98,8 @@ class Guard:
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if not self._is_called(_without_port(host)):
             return 421, "this server is not called that; name it with --server-name"
-        if scope["path"] not in _OPEN and not self._may_ask(headers):
-            return 401, "a token is needed: open the address that the server printed"
+        if scope["path"] not in _OPEN and not self._may_ask(headers, _cookie_of(scope)):
+            return 401, "a token is needed: open the whole address that the server printed, with ?token=…"
         if scope["path"].startswith(_API) and headers.get(b"sec-fetch-site") == b"cross-site":
             return 403, "a page of another site cannot ask for this"
         if scope["method"] not in _SAFE and (reason := _why_foreign(headers, host)) is not None:
@@ -102,7 +113,7 @@ class Guard:
     def _is_called(self, name: str) -> bool:
         return plain_name(name) in self._names or (self._everywhere and is_address(name))
 
-    def _may_ask(self, headers: MutableMapping[bytes, bytes]) -> bool:
+    def _may_ask(self, headers: MutableMapping[bytes, bytes], name: str) -> bool:
         token = self._settings.token
         if token is None:
             return True
@@ -110,7 +121,7 @@ class Guard:
         if kind.lower() == "bearer" and _same(given.strip(), token):
             return True
         try:
-            cookie = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE)
+            cookie = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(name)
         except CookieError:
             return False
         return cookie is not None and _same(cookie.value, token)
@@ -122,9 +133,12 @@ class Guard:
         return _same(given, self._settings.token)
 
     async def _give_cookie(self, scope: Scope, send: Send) -> None:
-        """The token leaves the address bar for a cookie that no script can read."""
+        """The token leaves the address bar for a cookie that no script can read.
+
+        It comes along where a link from elsewhere is followed ("Lax"); what changes something is guarded otherwise.
+        """
         secure = "; Secure" if scope.get("scheme") == "https" else ""
-        cookie = f"{COOKIE}={self._settings.token}; Path=/; HttpOnly; SameSite=Strict{secure}"
+        cookie = f"{_cookie_of(scope)}={self._settings.token}; Path=/; HttpOnly; SameSite=Lax{secure}"
         headers = [(b"location", b"/"), (b"set-cookie", cookie.encode("latin-1")), (b"content-length", b"0")]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
@@ -189,6 +203,12 @@ def _why_foreign(headers: MutableMapping[bytes, bytes], host: str) -> str | None
     return None if WRITE_HEADER in headers else "a request that changes something needs the header X-Relsim: 1"
 
 
+def _cookie_of(scope: Scope) -> str:
+    """The name of the cookie: browsers give those of a host to all of its ports, where other servers listen."""
+    _, port = scope.get("server") or ("", None)
+    return f"relsim_token_{port}"
+
+
 def _place(origin: bytes) -> str | None:
     """Name and port of an origin, None where it is none."""
     try:
@@ -217,9 +237,11 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-async def _refuse(send: Send, status: int, reason: str) -> None:
-    body = json.dumps({"detail": reason}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+async def _refuse(send: Send, status: int, reason: str, *, as_page: bool = False) -> None:
+    """An answer that says why there is no other, as JSON or `as_page` for people."""
+    body = (_PAGE.format(reason=reason) if as_page else json.dumps({"detail": reason})).encode()
+    kind = b"text/html; charset=utf-8" if as_page else b"application/json"
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-store")]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if status == 503:
