@@ -39,6 +39,7 @@ from relsim.web.settings import ServerSettings
 from relsim.web.state import State
 
 STATIC = Path(str(files("relsim.web").joinpath("static")))
+_READ = ["GET", "HEAD"]
 _COME_BACK = "1"  # seconds
 logger = logging.getLogger(__name__)
 
@@ -89,16 +90,16 @@ def create_app(
     for part in (search_api, explain_api, images_api, space_api, map_api, data_api, results_api, study_api, jobs_api):
         app.include_router(part.router)
 
-    @app.get("/healthz", include_in_schema=False)
+    @app.api_route("/healthz", methods=_READ, include_in_schema=False)
     async def healthy() -> PlainTextResponse:
         return PlainTextResponse("ok\n")
 
-    @app.get("/metrics", include_in_schema=False)
+    @app.api_route("/metrics", methods=_READ, include_in_schema=False)
     async def metrics() -> Response:
         state.count_waiting()
         return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=_READ, include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
 

@@ -13,13 +13,13 @@ from relsim.data.records import Status
 from relsim.errors import ImageError, SearchError
 from relsim.web.library import Neighbour, Question
 from relsim.web.state import State
-from relsim.web.uploads import TooSlowError
+from relsim.web.uploads import TooLargeError, TooSlowError
 
 router = APIRouter(prefix="/api", tags=["search"])
 
 MOST_RESULTS = 500
 LONGEST_SENTENCE = 500
-_LEFT, _SLOW, _UNUSABLE = 400, 408, 422
+_LEFT, _SLOW, _LARGE, _UNUSABLE = 400, 408, 413, 422
 
 
 class Match(BaseModel):
@@ -117,6 +117,8 @@ async def receive(request: Request) -> Uploaded:
         raise HTTPException(_LEFT, "the picture did not arrive") from None  # nobody reads it, but it is counted
     except TooSlowError:
         raise HTTPException(_SLOW, "the picture did not arrive in time") from None
+    except TooLargeError as error:
+        raise HTTPException(_LARGE, str(error)) from None
     except ImageError as error:
         raise HTTPException(_UNUSABLE, f"this picture cannot be used: {told(error)}") from error
     return Uploaded(upload=upload.token, width=upload.width, height=upload.height)

@@ -41,6 +41,10 @@ class Upload:
     thumbnail: bytes
 
 
+class TooLargeError(Exception):
+    """A body has more bytes than it may."""
+
+
 class TooSlowError(Exception):
     """A body did not arrive in time."""
 
@@ -77,7 +81,7 @@ class Uploads:
     async def receive(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[Image.Image]:
         """The picture of a request's body, which holds a place until the context ends.
 
-        Raises `ImageError` where it cannot be used, `TooSlowError`, `BusyError`.
+        Raises `ImageError` where it cannot be used, `TooLargeError`, `TooSlowError`, `BusyError`.
         """
         if self._arriving >= self._settings.uploads_at_once:
             raise BusyError(UPLOADS)
@@ -108,7 +112,7 @@ class Uploads:
         most = self._settings.max_upload_bytes
         async for piece in pieces:
             if body.size + len(piece) > most:
-                raise ImageError(Status.TOO_LARGE, f"a file of more than {most:,} bytes")
+                raise TooLargeError(f"a body of more than {most:,} bytes")
             body.add(piece)
         body.finish()
 
