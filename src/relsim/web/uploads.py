@@ -9,8 +9,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import final
 
 from PIL import Image
@@ -21,6 +19,7 @@ from relsim.errors import ImageError
 from relsim.web.batching import BusyError
 from relsim.web.models import PictureVectors
 from relsim.web.pictures import Bounds, Pictures
+from relsim.web.scratch import scratch_folder
 from relsim.web.settings import ServerSettings
 from relsim.web.thumbnails import shrink
 
@@ -62,7 +61,7 @@ class Uploads:
 
     async def __aenter__(self) -> Uploads:
         given = self._settings
-        self._folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="relsim-uploads-")))
+        self._folder = self._stack.enter_context(scratch_folder("relsim-uploads-"))
         bounds = Bounds(1, given.max_upload_bytes, given.max_upload_pixels, given.decode_seconds)
         self._pictures = await self._stack.enter_async_context(Pictures(bounds))
         return self
