@@ -98,6 +98,7 @@ def test_another_page_can_change_nothing(client, picture, headers):
     asked = client.get("/api/search", params={"upload": "x"}, headers=given)
     foreign = given.get("sec-fetch-site") == "cross-site"  # reading is no change, and work all the same
     assert (asked.status_code == 403) is foreign
+    assert client.get("/metrics", headers=given).status_code == (403 if foreign else 200)
     assert client.get("/", headers=given).status_code == 200  # a link from elsewhere leads here
 
 

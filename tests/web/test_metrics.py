@@ -1,10 +1,12 @@
-"""What `/metrics` counts as the time of an answer."""
+"""What `/metrics` counts as the time of an answer, and the form of the log."""
 
 import asyncio
+import json
+import logging
 
 import pytest
 
-from relsim.web.metrics import Metrics, Watch
+from relsim.web.metrics import JsonLine, Metrics, Watch
 
 SCOPE = {"type": "http", "method": "GET", "client": ("127.0.0.1", 1)}
 LASTING = 0.3  # seconds
@@ -36,3 +38,16 @@ def test_an_event_stream_is_answered_when_it_begins():
 @pytest.mark.parametrize("kind", [b"application/json", b"application/x-ndjson"])
 def test_other_answers_are_counted_to_their_end(kind):
     assert counted(kind) >= LASTING
+
+
+def test_a_warning_is_a_line_of_json():
+    def line(fault=None):
+        record = logging.LogRecord("x", logging.WARNING, __file__, 1, "no %s", ("model\nhere",), fault)
+        return JsonLine().format(record)
+
+    assert "\n" not in line()
+    told = json.loads(line())
+    assert (told["level"], told["message"]) == ("warning", "no model\nhere")
+    assert "trace" not in told
+    cause = ValueError("the cause")
+    assert "ValueError: the cause" in json.loads(line((ValueError, cause, None)))["trace"]

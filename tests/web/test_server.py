@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import json
 import os
 import re
 import socket
@@ -141,7 +142,12 @@ def test_a_token_of_the_environment_is_printed_nowhere(collection, cache):
         assert status("127.0.0.1", port, "localhost") == 200
         assert status("127.0.0.1", port, "localhost", f"/?token={TOKEN}", "") == 303
         assert status("127.0.0.1", port, f"localhost/{TOKEN}", f"/nothing?token={TOKEN}", "") == 421
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(b"no request\r\n\r\n")
+            assert b" 400 " in connection.recv(1_000)
     told = "".join(said)
-    assert "/api/collection" in told
+    lines = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    assert "Invalid HTTP request received." in [line.get("message") for line in lines]
+    assert "/api/collection" in [line.get("route") for line in lines]
     assert "RELSIM_TOKEN" in told
     assert TOKEN not in told

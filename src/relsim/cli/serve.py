@@ -115,7 +115,10 @@ def serve(
         int, typer.Option(metavar="MIB", min=1, help="Largest picture that is received.", rich_help_panel=_SERVER)
     ] = 32,
     log_requests: Annotated[
-        bool, typer.Option("--log-requests", help="A line of JSON on stderr for each request.", rich_help_panel=_SERVER)
+        bool,
+        typer.Option(
+            "--log-requests", help="A line of JSON on stderr for each request and warning.", rich_help_panel=_SERVER
+        ),
     ] = False,
     checkpoint: options.Checkpoint = None,
     base_model: options.BaseModel = None,

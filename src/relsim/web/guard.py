@@ -3,7 +3,8 @@
 - The Host header must be a name that the server knows: a foreign page whose name leads here gets nothing. Where it
   listens on all addresses of the machine, an address will do: no foreign page has one for a name.
 - With a token set, a request brings it as `Authorization: Bearer …` or as the cookie that `/?token=…` sets.
-- A page of another site gets nothing of the API: to be asked costs work, even where it cannot read the answer.
+- A page of another site gets nothing of the API and the counters: to be asked costs work, even where it cannot read
+  the answer.
 - What changes something must come from a page of this server: browsers say so in `Sec-Fetch-Site` or `Origin`; and
   it must carry the header `X-Relsim`, which no form and no foreign page can send.
 - Once the end of the server has begun, bodies that have not arrived are given up and new questions refused.
@@ -34,7 +35,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 WRITE_HEADER = b"x-relsim"
 UPLOADS = "/api/uploads"  # its bodies are pictures, and it counts them itself
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_API = "/api/"
+_FOR_ITSELF = ("/api/", "/metrics")
 _OPEN = frozenset({"/healthz"})
 _ENDS = "this server ends; ask again when it is back"
 _PAGE = """<!doctype html>
@@ -100,7 +101,7 @@ class Guard:
             return 421, "this server is not called that; name it with --server-name"
         if scope["path"] not in _OPEN and not self._may_ask(headers, _cookie_of(scope)):
             return 401, "a token is needed: open the whole address that the server printed, with ?token=…"
-        if scope["path"].startswith(_API) and headers.get(b"sec-fetch-site") == b"cross-site":
+        if scope["path"].startswith(_FOR_ITSELF) and headers.get(b"sec-fetch-site") == b"cross-site":
             return 403, "a page of another site cannot ask for this"
         if scope["method"] not in _SAFE and (reason := _why_foreign(headers, host)) is not None:
             return 403, reason

@@ -1,4 +1,4 @@
-"""What a server counts, for Prometheus, and one line of JSON for each request in its log.
+"""What a server counts, for Prometheus, and its log: one line of JSON for each request, and for each warning.
 
 Routes stand for paths, so that nobody can fill the memory with names of their own.
 """
@@ -74,6 +74,21 @@ class Watch:
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.seconds.labels(route).observe((answered or ended) - began)
             log.info("%s", _Line(scope, route, status, size, ended - began))
+
+
+class JsonLine(logging.Formatter):
+    """Writes what is logged otherwise, such as warnings, as a line of JSON, too; `trace` has where an error arose."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        facts = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            facts["trace"] = self.formatException(record.exc_info)
+        return json.dumps(facts)
 
 
 def _is_stream(start: Message) -> bool:

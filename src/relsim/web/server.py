@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from relsim.errors import RelsimError
 from relsim.web import heap
+from relsim.web.metrics import JsonLine
 from relsim.web.patience import patient
 from relsim.web.settings import ServerSettings, is_everywhere
 from relsim.web.state import State
@@ -73,12 +74,7 @@ def serve(app: FastAPI, listening: socket.socket, *, log_requests: bool = False)
     Where a thread works on after that, the signal ends the process, with whatever else is in it.
     """
     if log_requests:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        requests = logging.getLogger("relsim.web.requests")
-        requests.addHandler(handler)
-        requests.setLevel(logging.INFO)
-        requests.propagate = False
+        _log_lines()
     state: State = app.state.relsim
     settings = state.settings
     state.has_process = True
@@ -99,6 +95,21 @@ def serve(app: FastAPI, listening: socket.socket, *, log_requests: bool = False)
         server_header=False,
     )
     _Server(config, state).run(sockets=[listening])
+
+
+def _log_lines() -> None:
+    """Lines of JSON on stderr, for each request and for what else is logged: who reads them by a program reads all."""
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(logging.Formatter("%(message)s"))
+    requests = logging.getLogger("relsim.web.requests")
+    requests.addHandler(lines)
+    requests.setLevel(logging.INFO)
+    requests.propagate = False
+    others = logging.getLogger()
+    if not others.handlers:
+        others.addHandler(logging.StreamHandler(sys.stderr))
+    for handler in others.handlers:
+        handler.setFormatter(JsonLine())
 
 
 class _Server(uvicorn.Server):
