@@ -202,8 +202,8 @@ class TestLargeBodies:
             connection.sendall(head(*lines, f"Content-Length: {most + 1}"))
             assert connection.recv(65_536).startswith(b"HTTP/1.1 413")
 
-    @pytest.mark.parametrize(("lines", "size", "refused"), [(UPLOAD, 2_000_000, 422), (ANSWER, 3_000, 413)])
-    def test_what_does_not_say_so_is_refused_when_it_has_come(self, short, lines, size, refused):
+    @pytest.mark.parametrize(("lines", "size"), [(UPLOAD, 2_000_000), (ANSWER, 3_000)])
+    def test_what_does_not_say_so_is_refused_when_it_has_come(self, short, lines, size):
         """A body without an end: the answer comes long before."""
         with connected(short) as connection:
             connection.sendall(head(*lines, "Transfer-Encoding: chunked"))
@@ -211,7 +211,7 @@ class TestLargeBodies:
             for _ in range(size // 4_096 + 1):
                 connection.sendall(piece)
             told = connection.recv(65_536).decode("latin-1")
-        assert status(told) == refused
+        assert status(told) == 413
 
     def test_a_head_has_an_end(self, short):
         with connected(short) as connection, contextlib.suppress(ConnectionError):
