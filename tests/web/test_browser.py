@@ -220,3 +220,26 @@ def test_a_picture_that_a_busy_server_refuses_is_asked_for_again(open_page, refu
     assert page.locator("img.missing").count() == 1
     assert [len(asked(library.ids[place])) for place in (0, 1)] == [3, 3]
     open_page.complaints.clear()  # the browser tells of the answers, too
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_percentiles_of_cards_are_those_of_the_comparison_on_one_line(open_page, server, library, width):
+    told = server.ask("/api/search", id=library.ids[0], count=120)[1]
+    page = open_page(width=width)
+    page.wait_for_selector(".card img")
+    for place, value in enumerate((100, 99.97, 99.94, 99.4, 98.96, 3.2)):
+        told["matches"][place]["relation_percentile"] = value
+    page.route("**/api/search?*", lambda route: route.fulfill(json=told))
+    page.click(".card a")
+    page.wait_for_selector(".card .bars")
+    shown = page.locator(".card .relation small")
+    assert shown.all_inner_texts()[:6] == ["99.9 %", "99.9 %", "99.9 %", "99.4 %", "98 %", "3 %"]
+    titles = shown.evaluate_all("all => all.map((one) => one.title)")[:4]
+    assert titles == [f"higher than {value} % of unrelated pairs" for value in (99.9, 99.9, 99.9, 99.4)]
+    fits = """all => all.map((one) => {
+      const [box, row] = [one.getBoundingClientRect(), one.closest("article").getBoundingClientRect()];
+      return box.height < 25 && box.right <= row.right + 0.5 && one.scrollWidth <= one.clientWidth + 1;
+    })"""
+    assert all(shown.evaluate_all(fits))
+    bars = page.locator(".card .relation .bar").evaluate_all("all => all.map((one) => one.clientWidth)")
+    assert min(bars) >= 16

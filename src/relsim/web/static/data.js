@@ -309,7 +309,7 @@ export class DataView {
 
   /** A row as a picture. `shared` is the caption of the group among whose pictures it stands, if it is shown there. */
   card(row, shared) {
-    const caption = row.caption || "no caption";
+    const caption = row.caption || row.id;
     const group = shared === undefined && row.group !== null && this.values.group !== row.group;
     return h(
       "article",
@@ -322,7 +322,7 @@ export class DataView {
           : h("span", { class: "none" }, h("span", { class: "hidden" }, caption), statusName(row.status), row.reason && h("span", { class: "note" }, row.reason)),
       ),
       (!shared || row.caption !== shared) &&
-        h("p", { class: "caption", "aria-hidden": "true" }, row.caption ? marked(row.caption, row.findings) : "no caption"),
+        h("p", { class: "caption", "aria-hidden": "true" }, row.caption ? marked(row.caption, row.findings) : row.id),
       group && h("a", { class: "of", href: this.groupAddress(row) }, `group ${row.group} (${count(row.group_size)})`),
     );
   }

@@ -73,9 +73,11 @@ export function hear(text) {
   document.getElementById("heard").textContent = text;
 }
 
+/** A percentile: 100 is never said, for it says no more than that no pair of those that were looked at is higher. */
+export const above = (value) => `${Math.min(value, 99.9).toFixed(1)} %`;
+
 /** A percentile in words. */
-export const percent = (value) =>
-  value >= 99.95 ? "higher than 99.9 % of unrelated pairs" : `higher than ${value.toFixed(1)} % of unrelated pairs`;
+export const percent = (value) => `higher than ${above(value)} of unrelated pairs`;
 
 /** A number of images, with separators. */
 export const count = (number) => number.toLocaleString("en");

@@ -108,7 +108,7 @@ export class ResultsView {
               "tbody",
               {},
               methods.map((method, index) =>
-                h("tr", {}, h("th", { scope: "row" }, method), measures.map((name) => h("td", {}, number(means[name][index])))),
+                h("tr", {}, h("th", { scope: "row", title: method }, method), measures.map((name) => h("td", {}, number(means[name][index])))),
               ),
             ),
           ),

@@ -2,7 +2,7 @@
 
 import { get, Refused, thumbnail, upload } from "./api.js";
 import { compare } from "./compare.js";
-import { count, h, hear, percent, say, score } from "./dom.js";
+import { above, count, h, hear, percent, say, score } from "./dom.js";
 import { Grid } from "./grid.js";
 
 const RESULTS = 120;
@@ -381,7 +381,7 @@ function bars(image) {
           {},
           h("span", { class: "bar", style: { "--value": String(Math.max(0, value)) }, "aria-hidden": "true" }),
           score(value),
-          percentile !== null && h("small", { title: percent(percentile) }, `${Math.floor(percentile)} %`),
+          percentile !== null && h("small", { title: percent(percentile) }, percentile < 99 ? `${Math.floor(percentile)} %` : above(percentile)),
         ),
       ),
     ),

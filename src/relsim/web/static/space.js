@@ -1,7 +1,7 @@
 // The similarity space of a query: how pictures look across, how they work upwards.
 
 import { get, Refused, thumbnail } from "./api.js";
-import { count, h, hear, score } from "./dom.js";
+import { above, count, h, hear, score } from "./dom.js";
 import { Picked, pictures, searchWith } from "./picked.js";
 import { Plane } from "./plane.js";
 
@@ -155,7 +155,7 @@ export class SpaceView {
 
   tell(point) {
     const line = (label, value, percentile) =>
-      h("span", {}, `${label} ${score(value)}`, h("span", { class: "note" }, ` above ${percentile.toFixed(1)} %`));
+      h("span", {}, `${label} ${score(value)}`, h("span", { class: "note" }, ` above ${above(percentile)}`));
     return h(
       "div",
       {},
