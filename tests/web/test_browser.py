@@ -24,6 +24,33 @@ def test_a_click_on_a_picture_searches_with_it(open_page, server, library):
     page.wait_for_function("id => location.hash.includes(id)", arg=first)
 
 
+def test_back_leads_to_where_one_was(open_page):
+    """In the collection and among what was found, each time to within a row; titles tell entries apart."""
+    page = open_page(width=360, height=700)
+    page.wait_for_selector(".card img")
+    titles, left = [], []
+    for top in (1500, 900):
+        page.evaluate("top => scrollTo({ top, behavior: 'instant' })", top)
+        page.wait_for_function(
+            "top => history.state?.top === top && document.querySelectorAll('.card').length", arg=top
+        )
+        titles.append(page.title())
+        left.append(page.evaluate("location.hash"))
+        page.evaluate(
+            """() => [...document.querySelectorAll('.card > a')]
+                .find((one) => one.getBoundingClientRect().top > 100).click()"""
+        )
+        page.wait_for_function("was => location.hash !== was", arg=left[-1])
+        page.wait_for_selector(".asked")
+        page.wait_for_selector(".card .bars")
+    for top, place in ((900, left[1]), (1500, left[0])):
+        page.go_back()
+        page.wait_for_function("was => location.hash === was", arg=place)
+        page.wait_for_function("top => Math.abs(scrollY - top) < 250", arg=top)
+    assert titles[0] == "Search · relsim"
+    assert titles[1].startswith("Works like ")
+
+
 def test_a_sentence_finds_pictures_by_the_keyboard_alone(open_page, server):
     page = open_page()
     sentence = "{Objects} arranged in a ring"

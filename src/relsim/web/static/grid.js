@@ -21,6 +21,9 @@ export class Grid {
       if (item) this.choose(Number(item.dataset.index));
     });
     this.onscroll = () => {
+      clearTimeout(this.kept);
+      const { hash } = location;
+      this.kept = setTimeout(() => hash === location.hash && history.replaceState({ top: scrollY }, ""), 100);
       if (!this.frame) this.frame = requestAnimationFrame(() => this.paint());
     };
     this.watcher = new ResizeObserver(() => this.measure());
@@ -31,10 +34,12 @@ export class Grid {
     addEventListener("scroll", this.onscroll, { passive: true });
     this.watcher.observe(this.element);
     this.measure();
+    if (history.state?.top) scrollTo({ top: history.state.top }); // "Back" leads to where one was
   }
 
   stop() {
     removeEventListener("scroll", this.onscroll);
+    clearTimeout(this.kept);
     this.watcher.disconnect();
     cancelAnimationFrame(this.frame);
   }

@@ -94,6 +94,7 @@ export class SearchView {
     this.asking = new AbortController();
     const { id, upload: token, text } = values;
     this.values = values;
+    document.title = `${text || (id || token ? `Works like ${id || "a picture"}` : "Search")} \u00b7 relsim`;
     if (document.activeElement !== this.field) this.field.value = text || "";
     if (!id && !token && !text) {
       this.browse();
