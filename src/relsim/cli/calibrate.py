@@ -28,12 +28,8 @@ def calibrate(
     device: options.Device = None,
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
-    image_folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the images of the manifests are.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
-    ] = None,
+    image_folder: options.ImageFolder = None,
+    workers: options.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure how a checkpoint scores unrelated images, and keep that beside it.

@@ -44,12 +44,8 @@ def triplets(
     device: options.Device = None,
     dtype: options.Dtype = None,
     recipe: options.Recipe = None,
-    image_folder: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the images of the manifest are.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
-    ] = None,
+    image_folder: options.ImageFolder = None,
+    workers: options.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure how often the image with the anchor's relation is nearer than one with another relation.

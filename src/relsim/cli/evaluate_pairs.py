@@ -33,9 +33,7 @@ def pairs(
     distance: Annotated[
         int, typer.Option(metavar="BITS", min=0, max=15, help="Perceptual hashes this near make an output a copy.")
     ] = 4,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
-    ] = None,
+    workers: options.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Score the inputs and outputs of generators, method by method: mean and sample standard deviation.

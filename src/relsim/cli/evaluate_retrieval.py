@@ -75,9 +75,7 @@ def retrieval(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Which pictures are asked, and all intervals.")] = 0,
     image_folder: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the images of manifests are.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
-    ] = None,
+    workers: options.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Ask several encoders the same queries over one collection, and compare what they find.

@@ -86,6 +86,7 @@ Decode = Annotated[
 ImageFolder = Annotated[
     str | None, typer.Option(metavar="DIR", help="Where the images of a manifest are: a folder, or an address.")
 ]
+Workers = Annotated[int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs (docs/formats.md) in place of a table.")]
 
 FLAGS = ("checkpoint_dir", "base_model", "device", "dtype", "recipe", "decode")

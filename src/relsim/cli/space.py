@@ -68,9 +68,7 @@ def space(
             "Default: tables, beside the picture.",
         ),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Decoding threads. Default: one per core.")
-    ] = None,
+    workers: options.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show where pictures stand around a query: how they look across, how they work upwards.

@@ -91,6 +91,27 @@ def encode_records(
                 yield from _encode(encoder, [ready[index] for index in batch], halving)
 
 
+def encode_usable(
+    records: Iterable[ImageRecord],
+    encoder: AnyEncoder,
+    *,
+    workers: int | None = None,
+    budget: int = DEFAULT_BUDGET,
+    on_outcome: Callable[[Outcome], None] | None = None,
+) -> tuple[dict[str, NDArray[np.float32]], list[Failure]]:
+    """The vectors (D,) of those records that could be used, by image id, and the others; see `encode_records`."""
+    vectors: dict[str, NDArray[np.float32]] = {}
+    failures: list[Failure] = []
+    for outcome in encode_records(records, encoder, workers=workers, budget=budget):
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            vectors[outcome.record.image_id] = outcome.vector
+        if on_outcome is not None:
+            on_outcome(outcome)
+    return vectors, failures
+
+
 def as_wanted(load: Load, reader: object) -> Load:
     """How an encoder or captioner wants files read. Raises `EncoderError` for `draft` where they are read elsewhere."""
     side = draft_of(reader)

@@ -15,7 +15,7 @@ import numpy as np
 from relsim.data.cleaning import caption_to_use
 from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import AnyEncoder
-from relsim.encoders.stream import Outcome, encode_records
+from relsim.encoders.stream import Outcome, encode_usable
 from relsim.errors import CalibrationError
 from relsim.evaluation.labels import relation_of
 from relsim.vectors.calibration import PAIRS, null_distribution
@@ -59,16 +59,8 @@ def calibrate(
             f"{len(labels):,} of {len(records):,} pictures have a label, and unrelated pairs need two different ones: "
             "give rows a relation, a group or a caption"
         )
-    vectors, failures = {}, []
-    for outcome in encode_records(
-        [record for record in records if record.image_id in labels], encoder, workers=workers
-    ):
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-        else:
-            vectors[outcome.record.image_id] = outcome.vector
-        if on_outcome is not None:
-            on_outcome(outcome)
+    labelled = [record for record in records if record.image_id in labels]
+    vectors, failures = encode_usable(labelled, encoder, workers=workers, on_outcome=on_outcome)
     if not vectors:
         raise CalibrationError(f"none of {len(labels):,} labelled pictures could be used")
     used = [labels[image_id] for image_id in vectors]

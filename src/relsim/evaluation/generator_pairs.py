@@ -34,7 +34,7 @@ from relsim.data.records import Failure, ImageRecord
 from relsim.data.sources import list_images
 from relsim.encoders.base import AnyEncoder, AnyPairwise, Encoder
 from relsim.encoders.pairwise import measure_pairs
-from relsim.encoders.stream import Outcome, encode_records
+from relsim.encoders.stream import Outcome, encode_usable
 from relsim.errors import SourceError
 from relsim.evaluation.exclusions import Hashes, exclusions_of
 from relsim.fingerprint import Fingerprint
@@ -195,15 +195,7 @@ def score_pairs(
 def _similarities(
     pairs: Sequence[Pair], encoder: AnyEncoder, workers: int | None, on_outcome: Callable[[Outcome], None] | None
 ) -> tuple[dict[Pair, float], list[Failure]]:
-    vectors: dict[str, NDArray[np.float32]] = {}
-    failures = []
-    for outcome in encode_records(pictures_of(pairs), encoder, workers=workers):
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-        else:
-            vectors[outcome.record.image_id] = outcome.vector
-        if on_outcome is not None:
-            on_outcome(outcome)
+    vectors, failures = encode_usable(pictures_of(pairs), encoder, workers=workers, on_outcome=on_outcome)
     usable = [pair for pair in pairs if pair.input in vectors and pair.output in vectors]
     if not usable:
         return {}, failures

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from relsim.data.records import Failure, ImageRecord
 from relsim.data.shard_address import is_shard_folder
 from relsim.encoders.base import AnyEncoder, AnyPairwise, query_side
 from relsim.encoders.pairwise import measure_pairs
-from relsim.encoders.stream import DEFAULT_BUDGET, Outcome, encode_records
+from relsim.encoders.stream import DEFAULT_BUDGET, Outcome, encode_usable
 from relsim.errors import SourceError
 from relsim.evaluation.labels import labels_of, triplets_from_labels
 from relsim.evaluation.triplets import (
@@ -106,24 +104,13 @@ def run_triplets(
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> TripletRun:
     """Encode the pictures that the triplets name and score the triplets. Raises `SourceError` where none can be."""
-    failures: list[Failure] = []
-
-    def encoded(some: Sequence[ImageRecord], by: AnyEncoder) -> dict[str, NDArray[np.float32]]:
-        vectors: dict[str, NDArray[np.float32]] = {}
-        for outcome in encode_records(some, by, workers=workers, budget=budget):
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-            else:
-                vectors[outcome.record.image_id] = outcome.vector
-            if on_outcome is not None:
-                on_outcome(outcome)
-        return vectors
-
-    vectors, asking = encoded(records_of(records, triplets), encoder), query_side(encoder)
-    anchors = None
+    encoded = partial(encode_usable, workers=workers, budget=budget, on_outcome=on_outcome)
+    vectors, failures = encoded(records_of(records, triplets), encoder)
+    asking, anchors = query_side(encoder), None
     if asking is not encoder:
         named = {triplet.ids[0] for triplet in triplets}
-        anchors = encoded([record for record in records if record.image_id in named], asking)
+        anchors, unanswered = encoded([record for record in records if record.image_id in named], asking)
+        failures += unanswered
     return TripletRun(score_triplets(vectors, triplets, anchors), encoder.fingerprint, tuple(failures))
 
 
