@@ -209,6 +209,15 @@ def browser():
         started.close()
 
 
+def _watched(page, complaints, home):
+    """The page, whose errors and questions to anybody but `home` are written down."""
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+    own = (home, "data:", "blob:")
+    page.on("request", lambda asked: None if asked.url.startswith(own) else complaints.append(asked.url))
+    return page
+
+
 @pytest.fixture
 def open_page(browser, server):
     """`open_page("#/search", width=360)` opens a page; whatever it complains of fails the test."""
@@ -217,16 +226,8 @@ def open_page(browser, server):
     def opened(place="", *, width=1280, height=900, scheme="light", of=server, **options):
         context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
         contexts.append(context)
-        page = context.new_page()
+        page = _watched(context.new_page(), complaints, of.address)
         page.set_default_timeout(60_000)  # the models load while the first page is shown
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
-        page.on(
-            "request",
-            lambda asked: (
-                None if asked.url.startswith((of.address, "data:", "blob:")) else complaints.append(asked.url)
-            ),
-        )
         page.goto(f"{of.address}/{place}")
         return page
 
@@ -269,13 +270,7 @@ def offline(browser):
     def opened(folder, place="", *, width=1280, scheme="light"):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
-        page.on(
-            "request",
-            lambda asked: None if asked.url.startswith(("file:", "data:", "blob:")) else complaints.append(asked.url),
-        )
+        page = _watched(context.new_page(), complaints, "file:")
         page.goto(f"{folder.as_uri()}/index.html{place}")
         return page
 

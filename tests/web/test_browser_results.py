@@ -153,3 +153,15 @@ def test_the_page_fits_and_can_be_read(open_page, faint, nameless, width, scheme
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert faint(page) == []
     assert nameless(page) == []
+
+
+def test_a_narrow_window_leaves_room_for_a_finger_and_for_numbers(open_page, overview):
+    """A box to tick of 24 px or more; names of methods take two fifths of the width at most, and are told whole."""
+    page = open_page("#/results", width=360)
+    shown(page)
+    box = page.locator(".filters .check input").bounding_box()
+    assert min(box["width"], box["height"]) >= 23.9
+    names = page.locator(".wide tbody th")
+    assert names.evaluate_all("all => all.map((one) => one.title)") == overview["methods"]
+    page.evaluate("document.querySelector('.wide tbody th').textContent = 'm'.repeat(60)")
+    assert names.first.bounding_box()["width"] <= 0.4 * 360 + 20  # and its padding

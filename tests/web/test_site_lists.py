@@ -262,7 +262,7 @@ def test_pictures_and_groups_are_shown(written, offline, faint, nameless):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert faint(page) == []
     page.click(".cell a")
-    page.wait_for_function("() => document.querySelector('dialog[open] img').naturalWidth > 192")
+    page.wait_for_function("() => document.querySelector('dialog[open] img')?.naturalWidth > 192")
     assert (faint(page), nameless(page)) == ([], [])
     page.keyboard.press("Escape")
     page.click(".modes a:has-text('Groups')")
