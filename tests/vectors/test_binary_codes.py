@@ -48,8 +48,24 @@ def test_of_equal_codes_the_first_rows_are_named(unit):
         assert sorted(found[1]) == list(range(4_000, 4_012))
 
 
-def test_half_of_the_words_tells_which_rows_to_count_out(unit, monkeypatch):
-    """In clusters, as collections have them, most rows are out after half of their words, and none of the nearest."""
+def test_a_sample_that_promises_too_much_loses_nothing(unit, monkeypatch):
+    """Every hundredth row is near, the rows of the sample and no other: a limit drawn from them lets too few in."""
+    monkeypatch.setattr(binary_codes, "_SAMPLE", 50)
+    query = unit(1, 384, seed=8)
+    vectors = unit(ROWS, 384, seed=9)
+    vectors[::100] = query + 0.5 * unit(50, 384, seed=10)
+    mean = np.zeros(384, np.float32)
+    binary = BinaryCodes(mean, np.ascontiguousarray(signs_of(vectors, mean).T), 1)
+    scanned = []
+    scan = BinaryCodes._scan
+    monkeypatch.setattr(BinaryCodes, "_scan", lambda self, *given: scanned.append(given[1]) or scan(self, *given))
+    found = binary.candidates(query, 200, ROWS)
+    assert [sieves[0].limit for sieves in scanned][1:] == [384]  # asked again, of every row
+    assert set(found[0].tolist()) == set(brute_force(vectors, query, 200)[0].tolist())
+
+
+def test_some_words_tell_which_rows_to_count_out(unit, monkeypatch):
+    """In clusters, as collections have them, most rows are out after some of their words, and none of the nearest."""
     centres = unit(50, 384, seed=3)
     vectors = np.repeat(centres, 400, axis=0) + 0.5 * unit(20_000, 384, seed=4)
     vectors = vectors[np.random.default_rng(5).permutation(len(vectors))]
@@ -57,11 +73,11 @@ def test_half_of_the_words_tells_which_rows_to_count_out(unit, monkeypatch):
     codes = np.ascontiguousarray(signs_of(vectors, mean).T)
     queries = centres[:20] + 0.5 * unit(20, 384, seed=6)
     counted = []
-    count = binary_codes._Counter.__call__
+    count = binary_codes._Counter._count
     monkeypatch.setattr(
-        binary_codes._Counter, "__call__", lambda self, *rows: counted.append(rows[1].shape[1]) or count(self, *rows)
+        binary_codes._Counter, "_count", lambda self, *words: counted.append(len(words[1])) or count(self, *words)
     )
     found = BinaryCodes(mean, codes, 1).candidates(queries, 100, len(vectors))
-    assert sum(counted) < 1.5 * len(queries) * len(vectors)  # two halves of all would be 2
+    assert sum(counted) < 3 * len(queries) * len(vectors)  # of six words
     expected = brute_force(vectors, queries, 100)
     assert [set(row) for row in found.tolist()] == [set(row) for row in expected.tolist()]

@@ -1,15 +1,18 @@
 """Codes of one bit for each number of a vector, and the rows whose codes differ least from a query's.
 
-Bits are counted by numpy, a word of 64 after the other, on all cores. Every other word is counted for all rows, and the
-rest only where they may decide: that halves what is read from memory.
+Bits are counted by numpy, a word of 64 after the other, on all cores. A sample of the rows tells beforehand how near a
+row must be to be of use, and how many words of a code are worth counting for all rows: the rest is counted only where
+it may decide. Where rows crowd in groups, as in collections, one or two words of six rule out nearly all.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +21,14 @@ from relsim.encoders.base import Vectors
 from relsim.environment import usable_cores
 from relsim.vectors.blocks import Indices
 
-_SCAN = 65_536  # rows of a step: few enough for the caches, and so many that threads seldom wait for the interpreter
+_SCAN = 131_072  # rows of a step: few enough for the caches, and so many that threads seldom wait for the interpreter
 _SHARE = 200_000  # rows that are worth a thread
-_SIEVED = 4  # words of a code that is worth counting by halves
+_SAMPLE = 32_768  # rows that are looked at beforehand
 _WORDS_IN_A_BYTE = 3  # 192 differing bits at most, which a byte can count
+_PICKED = (
+    25  # what it costs to count a word of a row picked out of a block, in words that are counted one after another
+)
+_DEVIATIONS = 4.0  # of a chance of one in thirty thousand
 
 
 class BinaryCodes:
@@ -31,42 +38,84 @@ class BinaryCodes:
         self._mean = mean
         self._codes = codes.view(np.ndarray)  # a part of a memory map costs more to make than to count
         self._threads = threads or usable_cores()
-        self._bits = len(mean)
-        self._seen = sum(min(64, self._bits - 64 * word) for word in range(0, len(codes), 2))
+        # Numbers side by side may tell alike; words apart tell more.
+        self._order = [*range(0, len(codes), 2), *range(1, len(codes), 2)]
+        self._bits: list[int] = list(accumulate(min(64, len(mean) - 64 * word) for word in self._order))
 
     def candidates(self, queries: Vectors, count: int, stop: int) -> Indices:
         """Rows (Q, count) below `stop` of fewest differing bits for (Q, D) queries, filled up with -1."""
         signs = signs_of(queries, self._mean)
         wanted = min(count, stop)
+        found = np.full((len(queries), wanted), -1, np.int64)
+        sieves = [self._sieve(code, wanted, stop) for code in signs]
+        for number, nearest in enumerate(self._scan(signs, sieves, wanted, stop)):
+            best = nearest
+            if best.held < wanted:  # the sample promised more than there is
+                (best,) = self._scan(signs[number : number + 1], [self._open_sieve], wanted, stop)
+            rows = best.rows()
+            found[number, : len(rows)] = rows
+        return found
+
+    def _scan(self, signs: NDArray[np.uint64], sieves: Sequence[_Sieve], wanted: int, stop: int) -> list[_Nearest]:
+        """The nearest of each code, by all cores."""
         # The count is bound by arithmetic more than by memory, so each core takes a share of the rows.
         shares = max(1, min(self._threads, stop // _SHARE))
         ends = [stop * share // shares for share in range(shares + 1)]
         if shares == 1:
-            parts = [self._nearest(signs, wanted, 0, stop)]
-        else:
-            parts = list(self._pool.map(lambda span: self._nearest(signs, wanted, *span), pairwise(ends)))
-        found = np.full((len(queries), wanted), -1, np.int64)
-        for number, of_shares in enumerate(zip(*parts, strict=True)):
-            best = _Nearest(wanted)
-            for share in of_shares:
-                best.join(share)
-            rows = best.rows()
-            found[number, : len(rows)] = rows
-        return found
+            return self._nearest(signs, sieves, wanted, 0, stop)
+        parts = self._pool.map(lambda span: self._nearest(signs, sieves, wanted, *span), pairwise(ends))
+        joined = next(parts)
+        for part in parts:
+            for best, of_later_rows in zip(joined, part, strict=True):
+                best.join(of_later_rows)
+        return joined
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         """Kept, since to start threads for a query takes a tenth of its time."""
         return ThreadPoolExecutor(self._threads, thread_name_prefix="codes")
 
-    def _nearest(self, signs: NDArray[np.uint64], count: int, start: int, stop: int) -> list[_Nearest]:
+    @cached_property
+    def _sample(self) -> tuple[Indices, NDArray[np.uint64]]:
+        """Rows spread over all, in order, and a copy of their codes (words, S)."""
+        size = min(_SAMPLE, self._codes.shape[1])
+        rows = np.arange(size) * self._codes.shape[1] // max(1, size)
+        return rows, np.ascontiguousarray(self._codes[:, rows])
+
+    @property
+    def _open_sieve(self) -> _Sieve:
+        """Every row passes."""
+        return _Sieve(self._bits[-1], len(self._order))
+
+    def _sieve(self, code: NDArray[np.uint64], wanted: int, stop: int) -> _Sieve:
+        """What the sample says of one code: see `_Sieve`."""
+        rows, codes = self._sample
+        size = int(np.searchsorted(rows, stop))
+        expected = wanted * size / max(1, stop)
+        rank = math.ceil(expected + _DEVIATIONS * (1 + math.sqrt(expected)))
+        if rank >= size:
+            return self._open_sieve
+        differing = np.cumsum(
+            [np.bitwise_count(codes[word, :size] ^ code[word]) for word in self._order], axis=0, dtype=np.uint16
+        )
+        limit = int(np.partition(differing[-1], rank)[rank])
+        words = len(self._order)
+        costs = [
+            seen + _PICKED * (words - seen) * float(np.mean(differing[seen - 1] <= self._passing(limit, seen)))
+            for seen in range(1, words)
+        ]
+        return _Sieve(limit, 1 + int(np.argmin([*costs, words])))
+
+    def _nearest(
+        self, signs: NDArray[np.uint64], sieves: Sequence[_Sieve], count: int, start: int, stop: int
+    ) -> list[_Nearest]:
         """For each code the nearest of the rows from `start` to `stop`."""
-        nearest = [_Nearest(count) for _ in signs]
+        nearest = [_Nearest(count, sieve.limit) for sieve in sieves]
         counters = _Counter(min(_SCAN, stop - start)), _Counter(min(_SCAN, stop - start))
         for first in range(start, stop, _SCAN):
             codes = self._codes[:, first : min(first + _SCAN, stop)]
-            for code, best in zip(signs, nearest, strict=True):
-                self._add(best, code, codes, first, counters)
+            for code, sieve, best in zip(signs, sieves, nearest, strict=True):
+                self._add(best, code, codes, first, sieve.words, counters)
         return nearest
 
     def _add(
@@ -75,28 +124,40 @@ class BinaryCodes:
         code: NDArray[np.uint64],
         codes: NDArray[np.uint64],
         first: int,
+        seen: int,
         counters: tuple[_Counter, _Counter],
     ) -> None:
-        """Count every other word of all rows of a block, and the rest of those that may still come in."""
-        differing = counters[0](code[::2], codes[::2])
-        if len(code) >= _SIEVED and best.limit < self._bits:
-            chosen = np.flatnonzero(differing <= self._passing(best.limit))
-            if len(chosen) <= codes.shape[1] // 8:  # more of them are counted faster with all others
-                rest = np.bitwise_count(codes[1::2, chosen] ^ code[1::2, None]).sum(axis=0, dtype=np.uint16)
-                best.add(differing[chosen] + rest, first, chosen)
+        """Count the first words of all rows of a block, and the rest of those that may still come in."""
+        differing = counters[0](code, codes, self._order[:seen])
+        rest = self._order[seen:]
+        if rest:
+            chosen = np.flatnonzero(differing <= self._passing(best.limit, seen))
+            if _PICKED * len(chosen) <= codes.shape[1]:  # more of them are counted faster with all others
+                total = differing[chosen]
+                for word in rest:
+                    total += np.bitwise_count(codes[word].take(chosen) ^ code[word])
+                best.add(total, first, chosen)
                 return
-        if len(code) > 1:
-            np.add(differing, counters[1](code[1::2], codes[1::2]), out=differing)
+            np.add(differing, counters[1](code, codes, rest), out=differing)
         best.add(differing, first)
 
-    def _passing(self, limit: int) -> float:
-        """So many bits of every other word may differ in a row of which `limit` differ in all.
+    def _passing(self, limit: int, words: int) -> float:
+        """So many bits of the first words may differ in a row of which `limit` differ in all.
 
         Were they spread by chance, one such row in thirty thousand would have more: four standard deviations of a
         hypergeometric distribution. Where they are not, the recall that is measured shows it.
         """
-        share, differ = self._seen / self._bits, limit / self._bits
-        return limit * share + 4 * math.sqrt(self._seen * differ * (1 - differ) * (1 - share))
+        seen, bits = self._bits[words - 1], self._bits[-1]
+        share, differ = seen / bits, limit / bits
+        return limit * share + _DEVIATIONS * math.sqrt(seen * differ * (1 - differ) * (1 - share))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sieve:
+    """At most `limit` bits differ in enough rows, as far as a sample can tell; `words` are counted for all rows."""
+
+    limit: int
+    words: int
 
 
 class _Counter:
@@ -107,15 +168,16 @@ class _Counter:
         self._counted, self._summed = np.empty(rows, np.uint8), np.empty(rows, np.uint8)
         self._total = np.empty(rows, np.uint16)
 
-    def __call__(self, code: NDArray[np.uint64], codes: NDArray[np.uint64]) -> NDArray[np.uint16]:
-        """Of one code (words,) and those of n rows (words, n), shape (n,); valid until the next call."""
+    def __call__(self, code: NDArray[np.uint64], codes: NDArray[np.uint64], words: Sequence[int]) -> NDArray[np.uint16]:
+        """In these words of one code (W,) and those of n rows (W, n), shape (n,); valid until the next call."""
         rows = codes.shape[1]
         total, summed = self._total[:rows], self._summed[:rows]
-        for start in range(0, len(codes), _WORDS_IN_A_BYTE):
-            self._count(code[start], codes[start], summed)
+        for start in range(0, len(words), _WORDS_IN_A_BYTE):
+            together = words[start : start + _WORDS_IN_A_BYTE]
+            self._count(code[together[0]], codes[together[0]], summed)
             counted = self._counted[:rows]
-            for number in range(start + 1, min(start + _WORDS_IN_A_BYTE, len(codes))):
-                self._count(code[number], codes[number], counted)
+            for word in together[1:]:
+                self._count(code[word], codes[word], counted)
                 np.add(summed, counted, out=summed)
             if start == 0:
                 total[:] = summed
@@ -130,13 +192,13 @@ class _Counter:
 
 
 class _Nearest:
-    """The `count` rows of fewest differing bits so far, and at times a few more."""
+    """The `count` rows of fewest differing bits so far, and at times a few more; none with more than `limit`."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, limit: int) -> None:
         self._count = count
-        self._limit: int = np.iinfo(np.uint16).max
+        self._limit = limit
         self._kept: list[tuple[Indices, NDArray[np.uint16]]] = []
-        self._held = 0
+        self.held = 0
 
     @property
     def limit(self) -> int:
@@ -147,14 +209,14 @@ class _Nearest:
         """Take in rows with so many differing bits: those from `first` on, or of them these."""
         chosen = np.flatnonzero(differing <= self._limit)
         self._kept.append(((chosen if rows is None else rows[chosen]) + first, differing[chosen]))
-        self._held += len(chosen)
-        if self._held > 2 * self._count:
+        self.held += len(chosen)
+        if self.held > 2 * self._count:
             self._shrink()
 
     def join(self, other: _Nearest) -> None:
         """Take in what was found among later rows."""
         self._kept += other._kept
-        self._held += other._held
+        self.held += other.held
 
     def rows(self) -> Indices:
         self._shrink()
@@ -167,7 +229,7 @@ class _Nearest:
             order = np.argsort(bits, kind="stable")[: self._count]
             rows, bits = rows[order], bits[order]
             self._limit = max(0, int(bits[-1]) - 1)  # a later row with as many bits would not come in
-        self._kept, self._held = [(rows, bits)], len(rows)
+        self._kept, self.held = [(rows, bits)], len(rows)
 
 
 def words_of(dimension: int) -> int:
