@@ -117,6 +117,30 @@ def test_a_part_name_depends_on_ids_and_their_order_only(named):
     assert len({first, part_name(named(["b", "a"])), part_name(named(["ab"])), part_name(named(["a"]))}) == 4
 
 
+def test_parts_are_merged_on_the_way_and_the_table_is_the_same(fill, images, monkeypatch):
+    """What is written at each part must not grow with the number of parts, nor ids be read again."""
+    records = images(41, bad={3, 17, 18, 40})
+    whole, _ = fill(records, name="whole", part_rows=2)
+    lines = []
+    append = VectorTable.append
+
+    def counted(table, *args):
+        append(table, *args)
+        lines.append(table.loose_files)
+        assert list(table.ids) == [row.image_id for row in VectorTable.open(table.path).rows()]
+
+    monkeypatch.setattr(VectorTable, "append", counted)
+    monkeypatch.setattr("relsim.vectors.build._LOOSE_FILES", 5)
+    table, summary = fill(records, part_rows=2)
+    assert counts(summary) == (41, 37, 0, 4)
+    assert len(lines) == 21
+    assert max(lines) <= 7  # a part may bring a file of rows and one of failures
+    assert [row.image_id for row in table.rows()] == [row.image_id for row in whole.rows()]
+    assert table.vectors.tobytes() == whole.vectors.tobytes()
+    assert failed(table) == failed(whole)
+    assert {part.sha256 for part in table._contents.parts} == {part.sha256 for part in whole._contents.parts}
+
+
 def test_failures_are_tried_again_and_an_unchanged_one_changes_nothing(fill, images, tmp_path):
     records = images(8, bad={1, 6})
     fill(records)

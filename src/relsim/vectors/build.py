@@ -30,6 +30,8 @@ from relsim.vectors.table import VectorTable
 PART_ROWS = 256
 """Records per part: what a killed run may have to do again."""
 _FEW_PARTS = 16
+_LOOSE_FILES = 256
+"""So many are merged on the way: `table.json`, which is written at each part, has a line for each file."""
 
 Progress = Callable[[Outcome], None]
 
@@ -96,13 +98,17 @@ def fill_table_by(
         table.lock()  # a second writer is told now, not after its first part
     known = {failure.record.image_id: (failure.status, failure.reason) for failure in table.failures()}
     summary = BuildSummary(len(records))
+    merged = False
     for part in engine(_missing(table, records, part_rows, summary)):
         summary.embedded += len(part.encoded)
         summary.failures += part.failures
         if part.encoded or any(known.get(f.record.image_id) != (f.status, _text(f.reason)) for f in part.failures):
             # Failures known already go along: the part may have the name of an earlier one, whose place it takes.
             _store(table, part)
-    if len(table.part_names) > _FEW_PARTS:
+            if table.loose_files > _LOOSE_FILES:
+                table.compact()
+                merged = True
+    if merged or len(table.part_names) > _FEW_PARTS:
         table.compact()
     return summary
 

@@ -27,7 +27,9 @@ from relsim.data.records import Failure, ImageRecord, Status
 from relsim.encoders.base import Vectors
 from relsim.errors import TableError
 
-ROW_GROUP_BYTES = 256 * 2**20
+ROW_GROUP_BYTES = 64 * 2**20
+"""Vectors of a row group. To write one takes seven times as much memory: levels, a page, and its copies."""
+
 ALIGNMENT = 64
 _VECTOR_PATH = "vector.list.element"
 _FIELD, _FORMAT = b"relsim.field", b"relsim.format"

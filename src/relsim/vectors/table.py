@@ -186,8 +186,9 @@ class VectorTable(TableView):
         return len(found)
 
     def compact(self) -> None:
-        """Merge parts, in order, into files of up to 256 MiB of vectors, and failures into one; same rows after."""
+        """Merge parts, in order, into files of up to 64 MiB of vectors, and failures into one; same rows after."""
         self._begin()
+        ids, positions = self._ids, self._positions
         groups = self._groups()
         if all(len(group) == 1 for group in groups) and len(groups) == len(self._parts) and len(self._failures) <= 1:
             return
@@ -205,6 +206,13 @@ class VectorTable(TableView):
             failed = (self._write_failures(f"{_COMPACTED}000000", failures),) if failures else ()
             written.extend(failed)
             self._commit(replace(self._contents, parts=tuple(entries), failures=failed))
+        self._ids, self._positions = ids, positions
+
+    @property
+    def loose_files(self) -> int:
+        """How many files of rows and of failures no compaction has seen."""
+        entries = (*self._contents.parts, *self._contents.failures)
+        return sum(not entry.name.startswith(_COMPACTED) for entry in entries)
 
     def lock(self) -> None:
         """Take the right to write now rather than at the first change, and read in what others wrote until now."""
