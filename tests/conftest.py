@@ -137,6 +137,12 @@ def chat_server():
 
 
 @pytest.fixture(scope="session")
+def qdrant_server():
+    """The module tests/qdrant_server.py."""
+    return _beside("qdrant_server")
+
+
+@pytest.fixture(scope="session")
 def page_outline():
     """The module tests/page_outline.py."""
     return _beside("page_outline")

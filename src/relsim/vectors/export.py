@@ -1,7 +1,8 @@
-"""A vector table for other search engines: LanceDB (a data set on disk) and Qdrant (a folder, or a server).
+"""A vector table for other search engines: LanceDB, a data set on disk, and what an export to any of them needs.
 
 Rows go over in batches, so that a table of any size fits. Vectors stay as they are; ids, sources and fields go along,
 and the fingerprint, by which vectors of another encoder can be told apart there too. What is there is not changed.
+Qdrant is in `relsim.vectors.qdrant`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,8 @@ def to_lancedb(table: TableView, folder: Path, name: str, *, on_row: OnRow | Non
         metadata={FINGERPRINT_KEY: json.dumps(table.fingerprint.to_dict(), ensure_ascii=False)},
     )
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for rows in _batches(table, on_row):
+    def record_batches() -> Iterator[pa.RecordBatch]:
+        for rows in batches(table, BATCH, on_row):
             flat = pa.array(np.stack([row.vector for row in rows]).reshape(-1))
             columns = [
                 pa.array([row.image_id for row in rows]),
@@ -60,58 +60,14 @@ def to_lancedb(table: TableView, folder: Path, name: str, *, on_row: OnRow | Non
         base = lancedb.connect(str(folder))
         if (folder / f"{name}.lance").exists():
             raise TableError(f"{folder} already has a table {name}; choose another --name, or remove it there first.")
-        written = base.create_table(name, data=pa.RecordBatchReader.from_batches(schema, batches()))
+        written = base.create_table(name, data=pa.RecordBatchReader.from_batches(schema, record_batches()))
         return int(written.count_rows())
 
 
-def to_qdrant(table: TableView, place: str, name: str, *, on_row: OnRow | None = None) -> int:
-    """Write a Qdrant collection of this name into a folder, or into the server at a URL; how many points it has.
-
-    A point's id is the UUID version 5 (namespace URL) of its `image_id`, its payload `image_id`, `source` and `fields`.
-    The collection's metadata has the fingerprint. A failure removes what was written. Raises as `to_lancedb` does.
-    """
-    try:
-        from qdrant_client import QdrantClient, models
-        from qdrant_client.http.exceptions import ApiException
-    except ImportError as error:
-        raise MissingExtraError("qdrant-client", "qdrant", "an export to Qdrant") from error
-    is_server = place.startswith(("http://", "https://"))
-    with _foreign(f"Qdrant at {place}", (ApiException, RuntimeError, ValueError, OSError)):
-        # The check of the server's version warns from a thread; a server that does not understand says so itself.
-        client = QdrantClient(url=place, check_compatibility=False) if is_server else QdrantClient(path=place)
-        with contextlib.closing(client):
-            if client.collection_exists(name):
-                raise TableError(f"{place} already has a collection {name}; choose another --name, or remove it first.")
-            client.create_collection(
-                name,
-                vectors_config=models.VectorParams(size=table.dimension, distance=models.Distance.COSINE),
-                metadata={FINGERPRINT_KEY: table.fingerprint.to_dict()},
-            )
-            try:
-                for rows in _batches(table, on_row):
-                    points = models.Batch(
-                        ids=[point_id(row.image_id) for row in rows],
-                        vectors=[row.vector.tolist() for row in rows],
-                        payloads=[
-                            {"image_id": row.image_id, "source": row.source, "fields": dict(row.fields)} for row in rows
-                        ],
-                    )
-                    client.upsert(name, points)
-                return int(client.count(name, exact=True).count)
-            except BaseException:
-                with contextlib.suppress(ApiException, OSError):
-                    client.delete_collection(name)
-                raise
-
-
-def point_id(image_id: str) -> str:
-    """The id of an image's point in Qdrant, which takes numbers and UUIDs only."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, image_id))
-
-
-def _batches(table: TableView, on_row: OnRow | None) -> Iterator[list[Row]]:
+def batches(table: TableView, size: int, on_row: OnRow | None) -> Iterator[list[Row]]:
+    """All rows in lists of `size`, the last one shorter; `on_row` is told of each when its list has been used."""
     rows = table.rows()
-    while batch := list(itertools.islice(rows, BATCH)):
+    while batch := list(itertools.islice(rows, size)):
         yield batch
         for row in batch:
             if on_row is not None:
