@@ -59,8 +59,18 @@ def test_each_query_may_have_a_weight_of_its_own(axes, ceiling):
         check(hits, brute_force(relational, attribute, name, 20, weight, ceiling))
     with pytest.raises(SearchError, match="2 weights for 5 queries"):
         searcher.by_vectors(np.eye(5, 24), np.eye(5, 10), weight=[1, 2])
-    with pytest.raises(SearchError, match="must be numbers"):
-        searcher.by_vectors(np.eye(2, 24), np.eye(2, 10), weight=[1, np.nan])
+    for wrong in (np.nan, np.inf, 1e39, -1.1e6):
+        with pytest.raises(SearchError, match=r"must be numbers, the weight between plus and minus 1,000,000"):
+            searcher.by_vectors(np.eye(2, 24), np.eye(2, 10), weight=[1, wrong])
+
+
+def test_the_largest_weight_ranks_by_look_alone(axes):
+    searcher, relational, attribute = axes
+    for weight in (1e6, -1e6):
+        hits = searcher.by_id("123", 30, weight=weight)
+        assert [hit.image_id for hit in hits] == [
+            row[0] for row in brute_force(relational, attribute, "123", 30, weight, None)
+        ]
 
 
 def test_images_of_one_table_only_are_reported(axes):

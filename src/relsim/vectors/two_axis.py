@@ -23,6 +23,9 @@ from relsim.vectors.shortlist import Scores
 from relsim.vectors.topk import DotScorer, Matches, best, excluded_rows, id_order
 from relsim.vectors.view import TableView
 
+MOST_WEIGHT = 1_000_000
+"""Cosines are of 1 at most, so with far smaller weights the relation counts for nothing; float32 ends at 3e38."""
+
 
 @dataclass(frozen=True, slots=True)
 class TwoAxisHit:
@@ -127,8 +130,11 @@ class TwoAxisSearcher:
         weights = np.atleast_1d(np.asarray(weight, np.float64))
         if weights.shape not in {(1,), (len(first),)}:
             raise SearchError(f"{weights.size} weights for {len(first)} queries; give one for all, or one for each.")
-        if not np.isfinite(weights).all() or (ceiling is not None and math.isnan(ceiling)):
-            raise SearchError(f"weight {weight} and ceiling {ceiling} must be numbers.")
+        if not (np.abs(weights) <= MOST_WEIGHT).all() or (ceiling is not None and math.isnan(ceiling)):
+            raise SearchError(
+                f"weight {weight} and ceiling {ceiling} must be numbers, the weight between plus and minus "
+                f"{MOST_WEIGHT:,}: beyond, only the look would count."
+            )
         coarse = self._coarse
         axes = DotScorer(first, self._rows[0], coarse[0]), DotScorer(second, self._rows[1], coarse[1])
         each = np.broadcast_to(weights, len(first))
