@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
 from relsim.data.records import ImageRecord
+from relsim.files import exclusive_lock
 from relsim.fingerprint import Fingerprint
 from relsim.vectors import VectorTable
 
@@ -79,6 +81,18 @@ def test_an_index_that_cannot_be_used_is_told(document, verb, large):
     assert "cannot be used" in verb("search", large, "0011").stderr
 
 
+def test_an_index_may_be_named(document, verb, refused, large):
+    document("index", large, "--kind", "binary")
+    assert document("search", large, "0007", "--index", "binary")["path"]["kind"] == "binary"
+    assert "no index of the kind hnsw. Build one: relsim index" in refused("search", large, "0007", "--index", "hnsw")
+    assert verb("search", large, "0007", "--index", "binary", "--exact").exit_code == 2
+    assert verb("search", large, "0007", "--index", "binary", "--attributes", large).exit_code == 2
+
+
+def test_a_weight_beyond_measure_is_refused(refused, large):
+    assert "the weight between" in refused("search", large, "0007", "--attributes", large, "--weight", "1e39")
+
+
 def test_two_axes_are_exact_and_say_so(document, verb, large):
     document("index", large, "--kind", "binary")
     found = document("search", large, "0011", "--attributes", large, "--weight", 0.5)
@@ -99,19 +113,69 @@ def test_a_setting_of_the_other_kind_is_refused(refused, large):
     assert "binary has no connectivity" in refused("index", large, "--kind", "binary", "--connectivity", 8)
 
 
-def test_embedding_builds_an_index_once(document, verb, tmp_path, plain_images):
-    images = plain_images(tmp_path / "images", {"a.png": "red", "b.png": "blue", "c.png": "white"})
-    arguments = ("embed", images, "--out", tmp_path / "t", "--encoder", "fake", "--index", "binary")
-    first = document(*arguments)
-    assert (first["index"]["kind"], first["index"]["rows"]) == ("binary", 3)
+@pytest.fixture
+def embed(tmp_path, plain_images):
+    """The arguments of `relsim embed ... --index binary` for so many images, into one table."""
+
+    def arguments(images, kind="binary"):
+        plain_images(tmp_path / "images", {f"{number:02}.png": (number, 0, 0) for number in range(images)})
+        return ("embed", tmp_path / "images", "--out", tmp_path / "t", "--encoder", "fake", "--index", kind)
+
+    return arguments
+
+
+def test_embedding_builds_an_index_where_there_is_none_for_nine_rows_of_ten(document, verb, tmp_path, embed):
+    first = document(*embed(20))
+    assert (first["index"]["kind"], first["index"]["rows"], first["index_problem"]) == ("binary", 20, None)
     facts = tmp_path / "t" / "index" / "binary.json"
     before = facts.stat().st_mtime_ns
-    assert document(*arguments)["index"] == first["index"]
+    assert document(*embed(20))["index"] == first["index"]
+    assert document(*embed(22))["index"] == first["index"]
+    assert "; 2 newer rows are searched exactly until `relsim index` builds it again" in verb(*embed(22)).stdout
     assert facts.stat().st_mtime_ns == before
-    plain_images(tmp_path / "images", {"d.png": "black"})
-    assert document(*arguments)["index"]["rows"] == 4
-    assert "index binary of 4 rows" in verb(*arguments).stdout
-    assert document(*arguments[:-2])["index"] is None
+    assert document(*embed(23))["index"]["rows"] == 23
+    assert "index binary of 23 rows" in verb(*embed(23)).stdout
+    assert "newer" not in verb(*embed(23)).stdout
+    assert document(*embed(23)[:-2])["index"] is None
+
+
+def test_an_index_is_built_again_by_the_settings_that_were_chosen(document, verb, tmp_path, embed):
+    document(*embed(20))
+    document("index", tmp_path / "t", "--kind", "binary", "--shortlist", 7, "--queries", 5, "--seed", 3)
+    again = document(*embed(30))["index"]
+    assert (again["rows"], again["parameters"], again["given"]) == (30, {"shortlist": 7}, ["shortlist"])
+    assert (again["recall"]["queries"], again["recall"]["seed"]) == (5, 3)
+
+
+def test_what_an_index_needs_is_asked_for_before_the_model_is_loaded(refused, tmp_path, embed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    assert 'pip install "relsim[index]"' in refused(*embed(2, "hnsw"))
+    assert not (tmp_path / "t").exists()
+
+
+def test_an_index_that_cannot_be_built_takes_no_summary_with_it(document, verb, tmp_path, embed):
+    """One row makes no index. A picture that fails is told as well, whatever becomes of the index."""
+    arguments = embed(1)
+    (tmp_path / "images" / "broken.png").touch()
+    result = verb(*arguments)
+    assert result.exit_code == 1
+    assert "1 embedded" in result.stdout
+    assert "1 failed: 1 empty" in result.stderr
+    assert "the images are in the table, but its index was not built: " in result.stderr.splitlines()[-1]
+    found = document(*arguments, exits=1)
+    assert (found["rows"], found["index"], found["failed"]) == (1, None, {"empty": 1})
+    assert found["index_problem"] in result.stderr
+
+
+def test_an_index_that_somebody_else_builds_is_told(verb, tmp_path, embed):
+    arguments = embed(3)
+    verb(*arguments[:-2])
+    (tmp_path / "t" / "index").mkdir()
+    with exclusive_lock(tmp_path / "t" / "index" / ".lock"):
+        result = verb(*arguments)
+    assert result.exit_code == 1
+    assert "0 embedded, 3 were there" in result.stdout
+    assert "is being written by another process" in result.stderr
 
 
 @pytest.mark.parametrize(("to", "package"), [("lancedb", "lancedb"), ("qdrant", "qdrant_client")])

@@ -1,5 +1,6 @@
-"""Search by an index against brute force; an index that is out of date, damaged, half built or absent."""
+"""Search by an index against brute force; an index that is damaged, half built or absent."""
 
+import hashlib
 import json
 import os
 import resource
@@ -12,23 +13,13 @@ import numpy as np
 import pytest
 
 from relsim.errors import MissingExtraError, TableError
-from relsim.fingerprint import Fingerprint
 from relsim.vectors import Searcher, VectorIndex, VectorTable, build_index, find_index
-from relsim.vectors.index_build import WANTED_RECALL, current_index
+from relsim.vectors.binary_codes import BinaryCodes
+from relsim.vectors.index_build import WANTED_RECALL
 from relsim.vectors.index_kinds import KINDS
 
 ROWS, NUMBERS = 1_200, 100
 IDS = [f"{row:05}" for row in range(ROWS)]
-
-
-@pytest.fixture(params=["hnsw", "binary"])
-def kind(request, monkeypatch):
-    """A graph is built by one thread: by several, now and then, no link leads to a row, another one in each run."""
-    if request.param == "hnsw":
-        usearch = pytest.importorskip("usearch.index", reason="the extra `index` is not installed")
-        add = usearch.Index.add
-        monkeypatch.setattr(usearch.Index, "add", lambda self, *rows: add(self, *rows, threads=1))
-    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +135,15 @@ class TestFinding:
             name = hits[0].image_id[:-2]
             assert ids_of(hits) == [f"{name}-a", f"{name}-b"]
 
+    def test_the_recall_is_that_of_as_long_a_shortlist_as_any_query_has(self, table, vectors, monkeypatch):
+        """A row that does not find itself looks at no more than a picture that is no row."""
+        counts, candidates = [], BinaryCodes.candidates
+        monkeypatch.setattr(BinaryCodes, "candidates", lambda *given: counts.append(given[2]) or candidates(*given))
+        searcher = Searcher(table, build_index(table, "binary", shortlist=50))
+        searcher.by_vectors(vectors[:3], 10)
+        searcher.by_ids(IDS[:3], 10)
+        assert counts == [50, 50, 50]
+
     def test_many_matches_are_looked_for_exactly(self, table, unit, kind):
         built = build_index(table, kind)
         searcher = Searcher(table, built)
@@ -191,8 +191,12 @@ class TestFiles:
         contents = json.loads((table.path / "table.json").read_text())
         assert (document["format"], document["version"], document["rows"]) == ("relsim.vector_index", 1, ROWS)
         assert document["fingerprint"] == facts.to_dict()
-        assert document["parts"] == [{key: part[key] for key in ("rows", "sha256")} for part in contents["parts"]]
-        assert document["parameters"]["shortlist"] == 123
+        assert [{**part, "vectors": None} for part in document["parts"]] == [
+            {"rows": part["rows"], "sha256": part["sha256"], "vectors": None} for part in contents["parts"]
+        ]
+        blocks = [hashlib.sha256(block.tobytes()).hexdigest() for block in table.blocks]
+        assert [part["vectors"] for part in document["parts"]] == blocks
+        assert (document["parameters"]["shortlist"], document["given"]) == (123, ["shortlist"])
         assert (document["recall"]["seed"], document["recall"]["queries"]) == (4, 7)
         assert document["bytes"] == (table.path / "index" / built.facts.file).stat().st_size
         assert document["memory"] == document["bytes"] + 256 * ROWS
@@ -204,69 +208,6 @@ class TestFiles:
         assert {path.name: path.read_bytes() for path in table.path.iterdir() if path.is_file()} == before
         assert len(list((table.path / "index").glob(f"{kind}-*"))) == 1
         VectorTable.open(table.path).verify()
-
-
-class TestOutOfDate:
-    def test_rows_that_were_added_are_found(self, table, unit, named, kind):
-        build_index(table, kind, shortlist=100)
-        newer = unit(30, NUMBERS, seed=9)
-        with table:
-            table.append("newer", named([f"new-{row}" for row in range(30)]), newer)
-        opened = VectorTable.open(table.path)
-        searcher = Searcher(opened, VectorIndex.open(opened))
-        assert [ids_of(hits) for hits in searcher.by_vectors(newer, 1)] == [[f"new-{row}"] for row in range(30)]
-        path = searcher.path(10)
-        assert (path.kind, path.by_index, path.exactly) == (kind, ROWS, 30)
-        assert "changed since the index was built: 30 of 1,230" in path.why
-
-    def test_rows_that_were_deleted_are_not_found_and_others_are(self, table, vectors, kind):
-        """The third of four parts is written anew, so it and the fourth are searched exactly."""
-        build_index(table, kind, shortlist=100)
-        gone = IDS[600:620]
-        with table:
-            table.delete(gone)
-        opened = VectorTable.open(table.path)
-        searcher = Searcher(opened, VectorIndex.open(opened))
-        path = searcher.path(10)
-        assert (path.by_index, path.exactly) == (600, 580)
-        found = [ids_of(hits) for hits in searcher.by_vectors(vectors, 10)]
-        assert not {image_id for ids in found for image_id in ids} & set(gone)
-        kept = [row for row, image_id in enumerate(IDS) if image_id not in gone]
-        assert [found[row][0] for row in kept] == [IDS[row] for row in kept]
-
-    def test_a_part_that_was_replaced_counts_as_new(self, table, unit, named, kind):
-        build_index(table, kind)
-        other = unit(300, NUMBERS, seed=8)
-        with table:
-            table.append("000003", named(IDS[900:]), other)
-        assert [ids[0] for ids in by_index(table, other, 1)] == IDS[900:]
-
-    def test_an_index_that_is_mostly_out_of_date_is_not_used(self, table, unit, kind):
-        build_index(table, kind)
-        with table:
-            table.delete([IDS[0]])
-        opened = VectorTable.open(table.path)
-        searcher = Searcher(opened, VectorIndex.open(opened))
-        assert (searcher.path(10).kind, searcher.path(10).exactly) == ("exact", ROWS - 1)
-        assert "out of date" in searcher.path(10).why
-        queries = unit(5, NUMBERS, seed=7)
-        assert by_index(table, queries) == exactly(table, queries)
-
-    def test_vectors_of_another_encoder_make_it_out_of_date(self, table, tmp_path, named, unit, kind):
-        build_index(table, kind)
-        other = VectorTable.create(tmp_path / "other", Fingerprint.of({"encoder": "another"}), NUMBERS)
-        with other:
-            other.append("a", named(IDS), unit(ROWS, NUMBERS, seed=3))
-        shutil.copytree(table.path / "index", tmp_path / "other" / "index")
-        assert VectorIndex.open(other).covered == 0
-
-    def test_an_index_is_current_until_the_table_changes(self, table, kind):
-        assert current_index(table, kind) is None
-        build_index(table, kind)
-        assert current_index(table, kind) is not None
-        with table:
-            table.delete([IDS[-1]])
-        assert current_index(VectorTable.open(table.path), kind) is None
 
 
 class TestFaults:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from relsim.cli import options, specs
+from relsim.cli import options, ray_engines, specs
 from relsim.cli.index import build, document, line
 from relsim.cli.output import emit, image_progress, note, note_failures, print_json
 from relsim.encoders import DEFAULT_ENCODER
+from relsim.errors import RelsimError, TableError
 
 if TYPE_CHECKING:
     from relsim.vectors.build import BuildSummary
@@ -49,7 +50,7 @@ def embed(
         typer.Option(
             metavar="N",
             min=1,
-            help="Decoding threads (default: one per core); with --engine ray, workers that hold the model.",
+            help="Decoding threads (default: one per core); with --engine ray, the same as --ray-workers.",
         ),
     ] = None,
     batch_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Size of a batch, in tokens.")] = 4096,
@@ -57,16 +58,9 @@ def embed(
         Literal["hnsw", "binary"] | None,
         typer.Option(metavar="hnsw|binary", help="Build an index of the table as well, as `relsim index` does."),
     ] = None,
-    engine: Annotated[
-        Literal["local", "ray"],
-        typer.Option(metavar="local|ray", help="Embed in this process, or by workers of Ray (docs/scale.md)."),
-    ] = "local",
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS", help="A running Ray, such as auto. Default: one on this machine, for this run."
-        ),
-    ] = None,
+    engine: ray_engines.Engine = "local",
+    ray_address: ray_engines.Address = None,
+    ray_workers: ray_engines.Workers = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Embed images into a table; run again to go on.
@@ -76,21 +70,23 @@ def embed(
     from relsim.cli.embedding_engines import here, on_ray
     from relsim.data.dataset import ImageDataset
     from relsim.evaluation.encoder_specs import EncoderSpec
+    from relsim.vectors.index_kinds import KINDS
     from relsim.vectors.table import VectorTable
 
-    if ray_address is not None and engine != "ray":
-        raise typer.BadParameter("it is for --engine ray", param_hint="--ray-address")
+    where = ray_engines.Where(engine, ray_address, ray_workers)
+    if workers is not None and ray_workers is not None:
+        raise typer.BadParameter("with --ray-workers it has nothing left to say", param_hint="--workers")
     options.check_local(out)
     records = ImageDataset.open(sources, image_folder=image_folder, ids=ids, same_id="refuse").records
     given = options.model_options(checkpoint, base_model, device, dtype, recipe, decode)
     spec = EncoderSpec.parse(encoder)
+    if index is not None:
+        KINDS[index].made_by()  # what it needs is asked for now, not after hours of embedding
     if (out / "table.json").exists():
         VectorTable.open(out)  # what is wrong with the table shows before the model is loaded, which can take minutes
     limits: dict[str, Any] = {"part_rows": part_rows, "workers": workers, "budget": batch_tokens}
     with (
-        on_ray(spec, given, address=ray_address, **limits)
-        if engine == "ray"
-        else here(spec, given, **limits) as filler,
+        on_ray(spec, given, where=where, **limits) if where.on_ray else here(spec, given, **limits) as filler,
         VectorTable.open_or_create(out, filler.fingerprint, filler.dimension, origin=filler.origin) as table,
     ):
         started = time.monotonic()
@@ -101,25 +97,46 @@ def embed(
         except KeyboardInterrupt:
             raise KeyboardInterrupt("finished parts are kept, run it again to go on") from None
         seconds = time.monotonic() - started
-    built = None if index is None else _index(table, index, quiet=as_json)
-    if as_json:
-        print_json(_document(table, summary, seconds, built))
-    else:
-        _report(table, summary, seconds)
-        if built is not None:
-            emit(line(table, built))
+    _conclude(table, summary, seconds, index, as_json=as_json)
     if summary.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
+def _conclude(table: VectorTable, summary: BuildSummary, seconds: float, index: str | None, *, as_json: bool) -> None:
+    """Tell what was embedded, and build the index if one is asked for, which may take hours and may fail."""
+    if not as_json:
+        _report(table, summary, seconds)
+    built: VectorIndex | None = None
+    problem: RelsimError | KeyboardInterrupt | None = None
+    if index is not None:
+        try:
+            built = _index(table, index, quiet=as_json)
+        except RelsimError as error:
+            problem = TableError(f"the images are in the table, but its index was not built: {error}")
+        except KeyboardInterrupt as error:
+            problem = error
+    if as_json:
+        print_json(_document(table, summary, seconds, built, problem))
+    elif built is not None:
+        emit(line(table, built))
+    if problem is not None:
+        raise problem
+
+
 def _index(table: VectorTable, kind: str, *, quiet: bool) -> VectorIndex:
-    """The table's index of that kind: the one that is there if it still holds for every row, else a new one."""
-    from relsim.vectors.index_build import current_index
+    """The table's index of that kind, if it holds for nearly all rows; else a new one, by the settings of that."""
+    from relsim.vectors.index_build import current_index, settings_there
 
-    return current_index(table, kind) or build(table, kind, quiet=quiet)
+    return current_index(table, kind) or build(table, kind, quiet=quiet, **settings_there(table, kind))
 
 
-def _document(table: VectorTable, summary: BuildSummary, seconds: float, built: VectorIndex | None) -> dict[str, Any]:
+def _document(
+    table: VectorTable,
+    summary: BuildSummary,
+    seconds: float,
+    built: VectorIndex | None,
+    problem: BaseException | None,
+) -> dict[str, Any]:
     return {
         "schema": "relsim.embed/1",
         "table": str(table.path),
@@ -139,6 +156,7 @@ def _document(table: VectorTable, summary: BuildSummary, seconds: float, built: 
         ],
         "seconds": round(seconds, 3),
         "index": None if built is None else document(built),
+        "index_problem": None if problem is None else str(problem),
         "fingerprint": table.fingerprint.to_dict(),
     }
 

@@ -61,6 +61,7 @@ def index(
     """Build an index beside a large table, and measure how much of the exact search it finds.
 
     `relsim search` uses it from then on. Vectors that are added later are searched exactly until it is built again.
+    `relsim embed --index` does that, by the settings given here, when they are more than a tenth.
     """
     from relsim.vectors.table import VectorTable
 
@@ -110,8 +111,10 @@ def document(built: VectorIndex) -> dict[str, Any]:
 def line(table: TableView, built: VectorIndex) -> str:
     """What people are told of an index."""
     facts, mib = built.facts, 2**20
+    newer = len(table) - built.covered
     return (
         f"{table.path}: index {facts.kind} of {facts.rows:,} rows in {facts.seconds:.1f} s, "
         f"{facts.bytes / mib:,.1f} MiB, {facts.memory / mib:,.1f} MiB while searching; recall@{facts.recall.k} "
         f"{facts.recall.value:.4f} over {facts.recall.queries} queries (the worst {facts.recall.lowest:.2f})"
+        + (f"; {newer:,} newer rows are searched exactly until `relsim index` builds it again" if newer else "")
     )

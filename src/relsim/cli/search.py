@@ -15,6 +15,7 @@ from relsim.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
     from relsim.encoders.base import AnyEncoder
+    from relsim.vectors.index_search import VectorIndex
     from relsim.vectors.query import Found
     from relsim.vectors.table import VectorTable
 
@@ -46,6 +47,14 @@ def search(
     exact: Annotated[
         bool, typer.Option("--exact", help="Look at every row, also where the table has an index.")
     ] = False,
+    index_kind: Annotated[
+        Literal["hnsw", "binary"] | None,
+        typer.Option(
+            "--index",
+            metavar="hnsw|binary",
+            help="The index to search by. Default: the one that holds for most of the table, if any.",
+        ),
+    ] = None,
     checkpoint: options.Checkpoint = None,
     base_model: options.BaseModel = None,
     device: options.Device = None,
@@ -67,12 +76,13 @@ def search(
     --attributes, images can be asked to share the logic and not the look.
     """
     from relsim.evaluation.encoder_specs import EncoderSpec
-    from relsim.vectors.index_search import find_index
     from relsim.vectors.query import Query, search_table, search_two_axes
     from relsim.vectors.table import VectorTable
 
     if attributes is None and (weight, ceiling) != (None, None):
         raise typer.BadParameter("--weight and --ceiling compare with looks: name a second table with --attributes")
+    if index_kind is not None and (exact or attributes is not None):
+        raise typer.BadParameter("--exact, and a search on two axes, look at every row", param_hint="--index")
     given = options.model_options(checkpoint, base_model, device, dtype, recipe)
     opened = VectorTable.open(table)
     asked = Query.parse(query, opened, kind)
@@ -86,7 +96,7 @@ def search(
 
     looks = None if attributes is None else VectorTable.open(attributes)
     if looks is None:
-        index, why_not = (None, None) if exact else find_index(opened)
+        index, why_not = (None, None) if exact else _index(opened, index_kind)
         found = search_table(opened, asked, top_k, load, index=index)
         if why_not is not None:
             found = replace(found, path=replace(found.path, why=why_not))
@@ -109,6 +119,13 @@ def search(
         )
     else:
         print_hits(found)
+
+
+def _index(table: VectorTable, kind: str | None) -> tuple[VectorIndex | None, str | None]:
+    """The index of the table to search by, or why the one that is there cannot be used; one that is named must be."""
+    from relsim.vectors.index_search import VectorIndex, find_index
+
+    return find_index(table) if kind is None else (VectorIndex.open(table, kind), None)
 
 
 def _path_notes(found: Found, table: VectorTable) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,12 +68,17 @@ class Rows:
         row: Vectors = self._blocks[block][number - self._starts[block]]
         return row
 
-    def after(self, start: int) -> Rows:
-        """The rows from `start` on, numbered from 0 again; where they lie, so there must be no selection."""
+    def ranges(self, ranges: Iterable[tuple[int, int]]) -> Rows:
+        """The rows of ascending ranges, numbered from 0; where they lie, so there must be no selection."""
         if self._selection is not None:
-            raise ValueError("rows of a selection have no rest that lies together")
-        pairs = zip(self._blocks, self._ends, strict=False)
-        return Rows([block[max(0, start - int(first)) :] for block, first in pairs], self.dimension)
+            raise ValueError("rows of a selection have no ranges that lie together")
+        blocks = [
+            block[max(0, start - first) : max(0, stop - first)]
+            for start, stop in ranges
+            for block, first in zip(self._blocks, self._starts, strict=True)
+            if start < first + len(block)
+        ]
+        return Rows(blocks, self.dimension)
 
     def take(self, rows: Indices) -> Vectors:
         """A copy of these rows, shape (len(rows), D)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +13,9 @@ from relsim.encoders.base import Vectors
 from relsim.errors import TableError
 from relsim.files import TEMPORARY_PREFIX
 from relsim.vectors.blocks import Indices, Rows
-from relsim.vectors.index_file import FOLDER, IndexFacts, Recall
+from relsim.vectors.index_file import FOLDER, IndexFacts, NewerIndexError, Recall
 from relsim.vectors.index_kinds import KINDS, OnRows
+from relsim.vectors.index_runs import Run, Runs, indexed_parts
 from relsim.vectors.index_search import VectorIndex, indexed_best
 from relsim.vectors.publish import FolderLock, publish_hashed, system_errors
 from relsim.vectors.shortlist import Scores
@@ -28,6 +28,7 @@ WANTED_RECALL = 0.99
 """What a search by an index should find of the ten nearest; a setting that was not given is raised towards it."""
 
 _DOUBLINGS = 3
+_NEWER = 0.1
 
 
 def build_index(
@@ -78,8 +79,9 @@ def build_index(
             sha256=digest,
             dimension=table.dimension,
             fingerprint=table.fingerprint.to_dict(),
-            parts=table.part_digests,
+            parts=indexed_parts(table),
             parameters=parameters,
+            given=tuple(sorted(settings)),
             recall=Recall(K, queries, seed, 0.0, 0.0),  # until it is measured
             seconds=seconds,
             made_by=made_by,
@@ -95,12 +97,27 @@ def build_index(
 
 
 def current_index(table: TableView, kind: str) -> VectorIndex | None:
-    """The table's index of that kind if it can be used and holds for every row, else None."""
+    """The table's index of that kind if it can be used and holds for nine rows of ten at least, else None.
+
+    To search one row of ten exactly takes a moment, where building takes hours.
+    """
     try:
         found = VectorIndex.open(table, kind)
     except TableError:
         return None
-    return found if found.covered == len(table) == found.facts.rows else None
+    newer = len(table) - found.covered
+    return None if found.out_of_date or newer > _NEWER * len(table) else found
+
+
+def settings_there(table: TableView, kind: str) -> dict[str, int]:
+    """How the index of that kind was asked for, as arguments of `build_index`; of none, or a damaged one, nothing."""
+    try:
+        facts = IndexFacts.load(table.path / FOLDER / f"{kind}.json")
+    except TableError:
+        return {}
+    asked = {"seed": facts.recall.seed, **{name: facts.parameters[name] for name in facts.given}}
+    # As many queries as rows may have been meant to be more.
+    return asked if facts.recall.queries == facts.rows else {"queries": facts.recall.queries, **asked}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,27 +150,32 @@ class _Sample:
 
 def _measured(facts: IndexFacts, path: Path, rows: Rows, sample: _Sample, doublings: int) -> VectorIndex:
     """The index in the file with its recall, the setting of its search doubled so often at most."""
-    maker = KINDS[facts.kind]
+    maker, runs = KINDS[facts.kind], Runs([Run(0, 0, len(rows))])
     while True:
         structure = maker.open(path, len(rows), facts.dimension, facts.parameters)
-        facts = replace(facts, recall=sample.recall(VectorIndex(facts, structure, len(rows)), rows))
+        facts = replace(facts, recall=sample.recall(VectorIndex(facts, structure, runs), rows))
         wider = {**facts.parameters, maker.searching: 2 * facts.parameters[maker.searching]}
         # A shortlist of many of all rows would be no shortlist: see `VectorIndex.path`.
         if doublings == 0 or facts.recall.value >= WANTED_RECALL or 4 * wider["shortlist"] > len(rows):
-            return VectorIndex(facts, structure, len(rows))
+            return VectorIndex(facts, structure, runs)
         facts, doublings = replace(facts, parameters=wider), doublings - 1
 
 
 def _clean(folder: Path) -> None:
-    """Remove what a killed build left, and files that no document tells of."""
+    """Remove what a killed build left, and files of which no document tells, or a damaged one."""
     with system_errors("clean", folder):
-        known = set()
+        known, kinds = set(), set(KINDS)
         for path in folder.glob("*.json"):
-            with contextlib.suppress(TableError):  # a damaged document keeps no file
+            try:
                 known.add(IndexFacts.load(path).file)
+            except NewerIndexError:
+                kinds.discard(path.stem)  # another relsim knows which files are its own
+            except TableError:
+                pass
+        own = tuple(f"{kind}-" for kind in kinds)
         for path in folder.iterdir():
-            own = path.name.startswith(tuple(f"{kind}-" for kind in KINDS))
-            if path.name.startswith(TEMPORARY_PREFIX) or (own and path.name not in known):
+            left_over = path.name.startswith(own) and path.name not in known
+            if left_over or path.name.startswith(TEMPORARY_PREFIX):
                 path.unlink()
 
 

@@ -5,9 +5,9 @@
         hnsw-1f2e3d4c5b6a.usearch  named by its SHA-256, as the parts of a table are
         .lock                      held by the one process that builds
 
-An index holds for the rows of the leading parts that the table still has: it lists the parts that it was made of, by
-their SHA-256 and in their order. What follows the first part that differs was added or changed since, and is searched
-exactly.
+An index holds for the rows of the parts that the table still has: it lists the parts that it was made of, by their
+SHA-256 and in their order (`relsim.vectors.index_runs`). What the table has besides was added or changed since, and is
+searched exactly.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from relsim.errors import TableError
+from relsim.vectors.index_runs import IndexedPart, Runs, common_runs
 from relsim.vectors.publish import publish, sha256_of, system_errors
 from relsim.vectors.view import HASH_ON_OPEN, TableView
 
@@ -27,6 +28,10 @@ FORMAT = "relsim.vector_index"
 VERSION = 1
 BYTES_PER_ID = 256
 """What a search holds for each row besides the index: the id, and its places in two lists and a dictionary."""
+
+
+class NewerIndexError(TableError):
+    """A document of another version of the format: its index belongs to another relsim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class IndexFacts:
-    """The facts of one index. `parts` has rows and SHA-256 of each part that it was made of, in order."""
+    """The facts of one index. `given` names the parameters that somebody chose: what is built in its place has them."""
 
     kind: str
     file: str
@@ -53,8 +58,9 @@ class IndexFacts:
     sha256: str
     dimension: int
     fingerprint: Mapping[str, Any]
-    parts: tuple[tuple[int, str], ...]
+    parts: tuple[IndexedPart, ...]
     parameters: Mapping[str, int]
+    given: tuple[str, ...]
     recall: Recall
     seconds: float
     made_by: str
@@ -62,7 +68,7 @@ class IndexFacts:
     @property
     def rows(self) -> int:
         """Number of vectors in the index."""
-        return sum(rows for rows, _ in self.parts)
+        return sum(part.rows for part in self.parts)
 
     @property
     def memory(self) -> int:
@@ -72,22 +78,15 @@ class IndexFacts:
         """
         return self.bytes + BYTES_PER_ID * self.rows
 
-    def covered(self, table: TableView) -> int:
-        """How many leading rows of the table are as they were when the index was made."""
+    def runs(self, table: TableView) -> Runs:
+        """The rows of the index that the table still has."""
         if self.dimension != table.dimension or self.fingerprint != table.fingerprint.to_dict():
-            return 0
-        covered = 0
-        for mine, theirs in zip(self.parts, table.part_digests, strict=False):
-            if mine != theirs:
-                break
-            covered += mine[0]
-        return covered
+            return Runs([])
+        return common_runs(self.parts, table)
 
     def to_json(self) -> dict[str, Any]:
         """The document."""
-        facts = asdict(self)
-        facts["parts"] = [{"rows": rows, "sha256": digest} for rows, digest in self.parts]
-        return {"format": FORMAT, "version": VERSION, "rows": self.rows, "memory": self.memory, **facts}
+        return {"format": FORMAT, "version": VERSION, "rows": self.rows, "memory": self.memory, **asdict(self)}
 
     def save(self, folder: Path) -> None:
         """Put these facts in the place of those of the folder's index of the kind."""
@@ -100,7 +99,7 @@ class IndexFacts:
 
     @classmethod
     def load(cls, path: Path) -> IndexFacts:
-        """Read a document; raises `TableError` if it is damaged or of a newer version."""
+        """Read a document; raises `TableError` if it is damaged, `NewerIndexError` if of another version."""
         with system_errors("read", path):
             data = path.read_bytes()
         try:
@@ -113,11 +112,12 @@ class IndexFacts:
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise ValueError(f'it does not say "format": "{FORMAT}"')
         if document["version"] != VERSION:
-            raise TableError(
+            raise NewerIndexError(
                 f"{path} has version {document['version']!r}; this relsim reads version {VERSION}. Upgrade relsim."
             )
-        facts = {name: document[name] for name in cls.__dataclass_fields__}
-        facts["parts"] = tuple((int(part["rows"]), str(part["sha256"])) for part in document["parts"])
+        facts = {name: document[name] for name in cls.__dataclass_fields__ if name != "given"}
+        facts["given"] = tuple(name for name in document.get("given", ()) if name in document["parameters"])
+        facts["parts"] = tuple(IndexedPart.from_json(part) for part in document["parts"])
         facts["recall"] = Recall(**document["recall"])
         found = cls(**facts)
         if document["rows"] != found.rows or found.file != Path(found.file).name or found.kind != path.stem:

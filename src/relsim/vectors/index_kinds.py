@@ -156,7 +156,7 @@ class BinaryKind:
 
 
 KINDS: Mapping[str, Kind] = {"hnsw": HnswKind(), "binary": BinaryKind()}
-"""Kinds by name; where a table has both, the first is searched."""
+"""Kinds by name; where a table has both, see `VectorIndex.open`."""
 
 
 def _usearch() -> Any:
