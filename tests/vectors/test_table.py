@@ -12,6 +12,7 @@ from relsim.data.records import ImageRecord
 from relsim.errors import FingerprintMismatchError, SearchError, TableError
 from relsim.fingerprint import Fingerprint
 from relsim.vectors import VectorTable
+from relsim.vectors.parts import write_failures
 
 
 def contents(table):
@@ -221,6 +222,72 @@ def test_compaction_fills_row_groups(new_table, unit, monkeypatch):
         table.compact()
     assert [len(block) for block in VectorTable.open(table.path).blocks] == [20, 20, 10]
     assert np.array_equal(table.vectors, unit(50, 8))
+
+
+@pytest.fixture
+def ten_per_file(monkeypatch):
+    """Files of failures are full with ten."""
+    monkeypatch.setattr("relsim.vectors.compaction.FAILURES_PER_FILE", 10)
+
+
+def failure_files(folder):
+    return {name: data for name, data in files(folder).items() if name.startswith("failures-")}
+
+
+def test_many_failures_are_not_written_again_at_each_merge(new_table, unit, failed, ten_per_file, monkeypatch):
+    table = new_table(["a"], unit(1, 3))
+    written = []
+    monkeypatch.setattr(
+        "relsim.vectors.table.write_failures",
+        lambda path, some: written.append(len(some)) or write_failures(path, some),
+    )
+    with table:
+        for merge in range(20):
+            for number in range(5):
+                table.record_failures(f"{merge}-{number}", failed([f"{merge:02}-{number}"]))
+            table.compact()
+    assert len(table.failures()) == 100
+    assert [len(part.ids) for part in table._failures] == [10] * 10
+    # Each is written when it is recorded, and in merges to 5 and to 10: not 5 + 10 + ... + 100 of them.
+    assert sum(written) == 100 + 10 * (5 + 10)
+    full = failure_files(table.path)
+    with table:
+        table.record_failures("more", failed(["x"]))
+        table.record_failures("most", failed(["y"]))
+        table.compact()
+    assert full.items() <= failure_files(table.path).items()
+    assert VectorTable.open(table.path).failures() == table.failures()
+
+
+def test_the_last_failure_counts_across_merged_files(new_table, unit, failed, ten_per_file):
+    table = new_table(["a"], unit(1, 3))
+    early, late = [f"{n}" for n in range(10)], ["3", "x", "7"]
+    with table:
+        table.record_failures("0", failed(early))
+        for number, image_id in enumerate(late):
+            table.record_failures(f"later-{number}", failed([image_id], reason=f"again {image_id}"))
+        table.compact()
+    found = VectorTable.open(table.path).failures()
+    assert [failure.record.image_id for failure in found] == [*(n for n in early if n not in late), *late]
+    assert [failure.reason for failure in found[-3:]] == ["again 3", "again x", "again 7"]
+    assert table.failure("7").reason == "again 7"
+    assert table.failure("4") == failed(["4"])[0]
+    assert table.failure("a") is table.failure("unheard of") is None
+
+
+def test_failures_of_images_that_have_a_vector_leave_full_files(new_table, unit, named, failed, ten_per_file):
+    table = new_table(["a"], unit(1, 3))
+    with table:
+        table.record_failures("0", failed([f"{n}" for n in range(10)]))
+        table.record_failures("1", failed([f"1{n}" for n in range(10)]))
+        table.append("half", named(["0", "1", "2", "3", "4"]), unit(5, 3))
+        table.compact()
+        assert [len(part.ids) for part in table._failures] == [10, 10]
+        table.append("more", named(["5"]), unit(1, 3))
+        table.compact()
+    assert [len(part.ids) for part in table._failures] == [4, 10]
+    assert table.failures() == failed([*"6789", *(f"1{n}" for n in range(10))])
+    assert table.failure("5") is None
 
 
 def test_another_fingerprint_is_refused(new_table, unit):

@@ -74,6 +74,13 @@ class Contents:
         """The contents with this part and these failures in place of whatever had the name."""
         return replace(self, parts=_put(self.parts, name, part), failures=_put(self.failures, name, failures))
 
+    def exchanging(self, old: PartEntry, new: PartEntry) -> Contents:
+        """The contents with a file in the place of another one."""
+        parts, failures = (
+            tuple(new if entry == old else entry for entry in entries) for entries in (self.parts, self.failures)
+        )
+        return replace(self, parts=parts, failures=failures)
+
     def save(self, folder: Path) -> None:
         """Put these contents in the place of the folder's `table.json`."""
         document = {

@@ -62,7 +62,7 @@ class Query:
             return cls(QueryKind.ID, value)
         if _is_path(value):
             return cls(QueryKind.IMAGE, value)
-        failed = next((failure for failure in table.failures() if failure.record.image_id == value), None)
+        failed = table.failure(value)
         if failed is None and os.path.splitext(value)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122 - a sentence is no path
             raise SearchError(f"there is no file {value!r}; to search for it as a sentence, say --as text")
         if failed is None and re.search(r"\s|\{.+\}", value):
@@ -130,10 +130,10 @@ def asks_otherwise(table: TableView) -> bool:
 
 def _asked_vector(table: TableView, image_id: str, load: LoadEncoder) -> Vectors:
     """The vector (1, D) by which a picture of the table is looked for, where that is not the vector of its row."""
-    table.vector(image_id)  # says what is known of an id without a vector
+    row = table.known_row(image_id)
     encoder = load(table.origin)
     table.require_fingerprint(encoder.fingerprint)
-    return encode_all(table.records([table.positions[image_id]]), query_side(encoder), workers=1)
+    return encode_all(table.records([row]), query_side(encoder), workers=1)
 
 
 def _vector(table: TableView, query: Query, load: LoadEncoder) -> Vectors:

@@ -42,8 +42,7 @@ class Searcher:
         self._index = index
         self._rows = Rows(table.blocks, table.dimension)
         self._coarse: CoarseRows | None = None
-        self._ids = tuple(table.ids)
-        _ = table.positions  # part of opening, so that the first query is as fast as the next
+        self._ids = table.ids
         self._order = id_order(self._ids)
 
     def keep_coarse(self) -> None:
@@ -55,8 +54,7 @@ class Searcher:
 
     def vector(self, image_id: str) -> Vectors:
         """The vector (D,) of an image of the table, where it lies. Raises `SearchError` for an id without one."""
-        row = self.table.positions.get(image_id)
-        return self.table.vector(image_id) if row is None else self._rows.row(row)
+        return self._rows.row(self.table.known_row(image_id))
 
     def by_id(self, image_id: str, k: int = 10) -> list[Hit]:
         """Matches of an image of the table. Raises `SearchError` for an id without a vector."""
@@ -79,7 +77,8 @@ class Searcher:
     def top_k(self, queries: Vectors, k: int, *, exclude: Sequence[str | None] | None = None) -> Matches:
         """Row numbers and dot products as arrays, for many queries of shape (Q, D); they are taken as they are."""
         checked = check_queries(queries, self.table.dimension)
-        excluded = excluded_rows(exclude, self.table.positions if exclude else {}, len(checked))
+        known = {name: self.table.row(name) for name in set(exclude or ()) if name is not None}
+        excluded = excluded_rows(exclude, known, len(checked))
         if self._index is not None and self.path(k).kind != EXACT:
             return indexed_best(self._index, checked, self._rows, k, ids=self._ids, excluded=excluded)
         return best(DotScorer(checked, self._rows, self._coarse), self._rows, k, order=self._order, excluded=excluded)
@@ -104,11 +103,8 @@ class Searcher:
 
 def vectors_of(table: TableView, image_ids: Sequence[str]) -> Vectors:
     """The vectors of these ids, shape (len(image_ids), D)."""
-    unknown = next((image_id for image_id in image_ids if image_id not in table), None)
-    if unknown is not None:
-        table.vector(unknown)  # raises, and says what is known of the id
-    positions = np.array([table.positions[image_id] for image_id in image_ids], np.int64)
-    return Rows(table.blocks, table.dimension).take(positions)
+    rows = np.array([table.known_row(image_id) for image_id in image_ids], np.int64)
+    return Rows(table.blocks, table.dimension).take(rows)
 
 
 def unit_queries(vectors: Vectors, dimension: int) -> Vectors:

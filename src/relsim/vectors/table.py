@@ -33,10 +33,12 @@ from relsim.errors import TableError
 from relsim.files import TEMPORARY_PREFIX
 from relsim.fingerprint import Fingerprint
 from relsim.vectors.checks import check_rows, check_same_fingerprint, shown
+from relsim.vectors.compaction import grouped, merged_failures
 from relsim.vectors.contents import CONTENTS_NAME, OWN_FILE, Contents, PartEntry
+from relsim.vectors.part import Part
 from relsim.vectors.parts import rows_per_group, write_failures, write_part
 from relsim.vectors.publish import LOCK_NAME, FolderLock, publish_hashed, system_errors
-from relsim.vectors.view import Part, TableView
+from relsim.vectors.view import TableView
 
 _PART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMPACTED = "compacted-"
@@ -139,7 +141,7 @@ class VectorTable(TableView):
                 f"{self.path} already has a vector for {shown(taken)}. Skip these ids, or delete their rows first."
             )
         new_part = new_failures = None
-        ids, positions = self._ids, self._positions
+        positions, rows = self._positions, len(self)
         with self._undo_on_error() as written:
             if records or not failures:
                 new_part = self._write("part", part, len(records), lambda path: write_part(path, records, checked))
@@ -148,11 +150,10 @@ class VectorTable(TableView):
                 new_failures = self._write_failures(part, failures)
                 written.append(new_failures)
             self._commit(self._contents.with_part(part, new_part, new_failures))
-        if old is None and ids is not None and positions is not None:
+        if old is None and positions is not None:
             # Saves reading every id again at each of a thousand appends.
-            positions.update((record.image_id, len(ids) + row) for row, record in enumerate(records))
-            ids.extend(record.image_id for record in records)
-            self._ids, self._positions = ids, positions
+            positions.update((record.image_id, rows + row) for row, record in enumerate(records))
+            self._positions = positions
 
     def record_failures(self, part: str, failures: Sequence[Failure]) -> None:
         """Store failures under a part name that holds no vectors; rows with vectors go through `append`."""
@@ -169,10 +170,10 @@ class VectorTable(TableView):
         with self._undo_on_error() as written:
             for part in self._parts:
                 kept = [row for row, image_id in enumerate(part.ids) if image_id not in unwanted]
-                if len(kept) < len(part.ids):
+                if len(kept) < part.entry.rows:
                     entry = self._rewrite(part.entry.name, [part], kept)
                     written.append(entry)
-                    contents = replace(contents, parts=_exchange(contents.parts, part.entry, entry))
+                    contents = contents.exchanging(part.entry, entry)
             for part in self._failures:
                 failures = part.failures()
                 found |= unwanted & {failure.record.image_id for failure in failures}
@@ -180,33 +181,35 @@ class VectorTable(TableView):
                 if len(left) < len(failures):
                     entry = self._write_failures(part.entry.name, left)
                     written.append(entry)
-                    contents = replace(contents, failures=_exchange(contents.failures, part.entry, entry))
+                    contents = contents.exchanging(part.entry, entry)
             if written:
                 self._commit(contents)
         return len(found)
 
     def compact(self) -> None:
-        """Merge parts, in order, into files of up to 64 MiB of vectors, and failures into one; same rows after."""
+        """Merge consecutive parts into files of up to 64 MiB of vectors, and failures into files of 16,384.
+
+        The rows are the same after it. Files that are full stay as they are; failures of images that have a vector go.
+        """
         self._begin()
-        ids, positions = self._ids, self._positions
-        groups = self._groups()
-        if all(len(group) == 1 for group in groups) and len(groups) == len(self._parts) and len(self._failures) <= 1:
+        groups = grouped(self._parts, rows_per_group(self.dimension))
+        failed = merged_failures(self._failures, self.positions if self._failures else ())
+        positions = self._positions
+        if len(groups) == len(self._parts) and all(isinstance(one, PartEntry) for one in failed):
             return
-        entries: list[PartEntry] = []
         with self._undo_on_error() as written:
             for number, group in enumerate(groups):
+                # A file alone stays; only its name in table.json changes, so that names remain unique.
+                name, entry = f"{_COMPACTED}{number:06d}", group[0].entry
+                written.append(replace(entry, name=name) if len(group) == 1 else self._rewrite(name, group, None))
+            for number, one in enumerate(failed):
                 name = f"{_COMPACTED}{number:06d}"
-                if len(group) == 1:
-                    # The file stays; only its name in table.json changes, so that names remain unique.
-                    entries.append(replace(group[0].entry, name=name))
-                    continue
-                entries.append(self._rewrite(name, group, None))
-                written.append(entries[-1])
-            failures = self.failures()
-            failed = (self._write_failures(f"{_COMPACTED}000000", failures),) if failures else ()
-            written.extend(failed)
-            self._commit(replace(self._contents, parts=tuple(entries), failures=failed))
-        self._ids, self._positions = ids, positions
+                written.append(
+                    replace(one, name=name) if isinstance(one, PartEntry) else self._write_failures(name, one)
+                )
+            parts, failures = tuple(written[: len(groups)]), tuple(written[len(groups) :])
+            self._commit(replace(self._contents, parts=parts, failures=failures))
+        self._positions = positions
 
     @property
     def loose_files(self) -> int:
@@ -245,25 +248,12 @@ class VectorTable(TableView):
                 if is_own and entry.name not in contents.files:
                     entry.unlink()
 
-    def _groups(self) -> list[list[Part]]:
-        """Consecutive parts that fit into one row group together; parts without rows are left out."""
-        groups: list[list[Part]] = []
-        room = 0
-        for part in self._parts:
-            if part.entry.rows == 0:
-                continue
-            if part.entry.rows > room:
-                groups.append([])
-                room = rows_per_group(self.dimension)
-            groups[-1].append(part)
-            room -= part.entry.rows
-        return groups
-
     def _rewrite(self, name: str, parts: Sequence[Part], kept: Sequence[int] | None) -> PartEntry:
         """One file of the rows of these parts (or of the `kept` ones of a single part)."""
-        records = [record for part in parts for record in part.records(kept)]
-        vectors = np.concatenate([block for part in parts for block in part.blocks])
-        rows = vectors if kept is None else vectors[list(kept)]
+        records = [record for part in parts for some in part.all_records() for record in some]
+        rows = np.concatenate([block for part in parts for block in part.blocks])
+        if kept is not None:
+            records, rows = [records[row] for row in kept], rows[list(kept)]
         return self._write("part", name, len(records), lambda path: write_part(path, records, rows))
 
     def _write_failures(self, name: str, failures: Sequence[Failure]) -> PartEntry:
@@ -280,7 +270,7 @@ class VectorTable(TableView):
         opened = {part.entry: part for part in (*self._parts, *self._failures)}
 
         def map_entries(entries: tuple[PartEntry, ...]) -> tuple[Part, ...]:
-            return tuple(opened.get(e) or Part(self.path, e, self.dimension, hashed=False) for e in entries)
+            return tuple(opened.get(e) or self._part(e, self.dimension, hashed=False) for e in entries)
 
         old_files = self._contents.files
         self._parts, self._failures = map_entries(contents.parts), map_entries(contents.failures)
@@ -292,7 +282,7 @@ class VectorTable(TableView):
 
     @contextlib.contextmanager
     def _undo_on_error(self) -> Iterator[list[PartEntry]]:
-        """Collects files that were written; if the change fails, those that did not become part of the table go."""
+        """Collects files of a change; if it fails, those that did not become part of the table go."""
         written: list[PartEntry] = []
         try:
             yield written
@@ -306,7 +296,3 @@ class VectorTable(TableView):
             if contents != self._contents:
                 self._load(contents)
             raise
-
-
-def _exchange(entries: tuple[PartEntry, ...], old: PartEntry, new: PartEntry) -> tuple[PartEntry, ...]:
-    return tuple(new if entry == old else entry for entry in entries)

@@ -170,13 +170,16 @@ def check_queries(queries: Vectors, dimension: int | None) -> Vectors:
     return np.ascontiguousarray(array, np.float32)
 
 
-def excluded_rows(exclude: Sequence[str | None] | None, positions: Mapping[str, int], count: int) -> Indices | None:
+def excluded_rows(
+    exclude: Sequence[str | None] | None, positions: Mapping[str, int | None], count: int
+) -> Indices | None:
     """The row that each query must not find, -1 for none."""
     if exclude is None:
         return None
     if len(exclude) != count:
         raise SearchError(f"exclude names {len(exclude)} rows for {count} queries; give one (or None) for each.")
-    return np.array([-1 if name is None else positions.get(name, -1) for name in exclude], np.int64)
+    rows = [None if name is None else positions.get(name) for name in exclude]
+    return np.array([-1 if row is None else row for row in rows], np.int64)
 
 
 def id_order(ids: Sequence[str]) -> Callable[[], Indices]:
@@ -184,8 +187,9 @@ def id_order(ids: Sequence[str]) -> Callable[[], Indices]:
 
     @functools.cache
     def ranks() -> Indices:
-        result = np.empty(len(ids), np.int64)
-        result[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
+        names = list(ids)  # those of a table are read at once, which is faster than one by one
+        result = np.empty(len(names), np.int64)
+        result[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
         return result
 
     return ranks

@@ -5,30 +5,34 @@ Later changes by another process do not show, and cannot disturb: mapped files o
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import Vectors
 from relsim.errors import SearchError, TableError
 from relsim.fingerprint import Fingerprint
-from relsim.vectors.checks import check_same_fingerprint, check_unit, shown
+from relsim.vectors.checks import check_same_fingerprint, shown
+from relsim.vectors.compaction import latest_failures
 from relsim.vectors.contents import Contents, PartEntry
-from relsim.vectors.parts import PartReader
-from relsim.vectors.publish import sha256_of, system_errors
+from relsim.vectors.names import Names
+from relsim.vectors.part import ADVICE, Part
+from relsim.vectors.publish import system_errors
+from relsim.vectors.texts import KeptTexts
 
 HASH_ON_OPEN = 16 * 2**20
 """Tables of up to this many bytes are hashed whenever they are opened (some 30 ms at most)."""
 
-_ADVICE = "Restore the file from a copy, or embed again into a new folder."
+_SMALL = 50_000
+"""The rows of all ids of a table of up to so many are noted when the first id is looked for: that takes 0.1 s."""
+
+_QUESTIONS = 8
+"""Whoever asks more often whether an id is there goes through a list, and the rows of all ids are noted for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,78 +43,6 @@ class Row:
     vector: Vectors
     source: str
     fields: Mapping[str, Any]
-
-
-class Part:
-    """One file of a table, mapped into memory; every error names it."""
-
-    def __init__(self, folder: Path, entry: PartEntry, dimension: int, *, hashed: bool) -> None:
-        self.entry = entry
-        self.path = folder / entry.file
-        self.dimension = dimension
-        with self.reading():
-            size = self.path.stat().st_size
-            if size != entry.bytes:
-                raise ValueError(f"it has {size:,} bytes instead of {entry.bytes:,}")
-            # Closed at once: the mapping lives on in the buffer, and a table may have more parts than a process may
-            # have open files.
-            with pa.memory_map(str(self.path)) as file:
-                data = file.read_buffer()
-            if hashed and sha256_of(data) != entry.sha256:
-                raise ValueError("its SHA-256 is not the one in table.json")
-            self.reader = PartReader(data)
-            if self.reader.num_rows != entry.rows:
-                raise ValueError(f"it has {self.reader.num_rows:,} rows instead of {entry.rows:,}")
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """Turn whatever goes wrong while reading this part into a `TableError` that names it."""
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise TableError(f"the part {self.path} is missing. {_ADVICE}") from error
-        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            raise TableError(f"the part {self.path} is damaged: {error}. {_ADVICE}") from error
-
-    @cached_property
-    def blocks(self) -> list[Vectors]:
-        """Arrays of shape (rows, D), one per row group."""
-        with self.reading():
-            return self.reader.blocks(self.dimension)
-
-    @cached_property
-    def ids(self) -> list[str]:
-        """The names of the rows."""
-        with self.reading():
-            return self.reader.ids()
-
-    def records(self, rows: Sequence[int] | None = None) -> list[ImageRecord]:
-        """The records of these rows, or of all."""
-        with self.reading():
-            return self.reader.records(rows)
-
-    def field(self, name: str) -> list[Any]:
-        """What every row has in a field, or None."""
-        with self.reading():
-            return self.reader.field(name)
-
-    def failures(self) -> list[Failure]:
-        """The rows of a file of failures."""
-        with self.reading():
-            return self.reader.failures()
-
-    def verify_vectors(self) -> None:
-        """Compare the vectors where they lie with what pyarrow decodes, and check their lengths."""
-        start = 0
-        for group, block in enumerate(self.blocks):
-            with self.reading():
-                if not np.array_equal(block, self.reader.decode(group, self.dimension)):
-                    raise ValueError("its vectors do not lie where the footer puts them")
-            try:
-                check_unit(block, self.ids[start:])
-            except TableError as error:
-                raise TableError(f"the part {self.path} is damaged: {error}") from error
-            start += len(block)
 
 
 class TableView:
@@ -135,20 +67,36 @@ class TableView:
 
     def _map(self, contents: Contents) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
         hashed = sum(entry.bytes for entry in (*contents.parts, *contents.failures)) <= HASH_ON_OPEN
+        self._texts = KeptTexts(contents.rows)
         with system_errors("read", self.path):
-            parts = tuple(Part(self.path, entry, contents.dimension, hashed=hashed) for entry in contents.parts)
-            failed = tuple(Part(self.path, entry, contents.dimension, hashed=hashed) for entry in contents.failures)
+            parts = tuple(self._part(entry, contents.dimension, hashed=hashed) for entry in contents.parts)
+            failed = tuple(self._part(entry, contents.dimension, hashed=hashed) for entry in contents.failures)
         return parts, failed
 
+    def _part(self, entry: PartEntry, dimension: int, *, hashed: bool) -> Part:
+        return Part(self.path, entry, dimension, hashed=hashed, texts=self._texts)
+
     def _forget(self) -> None:
-        self._ids: list[str] | None = None
+        """What follows from the parts is worked out again when it is asked for."""
+        self._names = Names(self._parts)
         self._positions: dict[str, int] | None = None
+        self._questions = 0
+        self._texts.fit(self._contents.rows)
 
     def __len__(self) -> int:
         return self._contents.rows
 
     def __contains__(self, image_id: object) -> bool:
-        return image_id in self.positions
+        self._questions += 1
+        if self._questions > _QUESTIONS:
+            return image_id in self.positions
+        return isinstance(image_id, str) and self.row(image_id) is not None
+
+    def row(self, image_id: str) -> int | None:
+        """The row number of an id, None for one that is not there. A large table is not read into memory for it."""
+        if self._positions is None and len(self) > _SMALL:
+            return self._names.find(image_id)
+        return self.positions.get(image_id)
 
     @property
     def dimension(self) -> int:
@@ -181,14 +129,12 @@ class TableView:
 
     @property
     def ids(self) -> Sequence[str]:
-        """The names of all rows, in order."""
-        if self._ids is None:
-            self._ids = [image_id for part in self._parts for image_id in part.ids]
-        return self._ids
+        """The names of all rows, in order, read when they are asked for."""
+        return self._names
 
     @property
     def positions(self) -> Mapping[str, int]:
-        """The row number of each id."""
+        """The row number of each id, all in memory; `row` is for a few."""
         if self._positions is None:
             self._positions = {image_id: row for row, image_id in enumerate(self.ids)}
         return self._positions
@@ -206,20 +152,24 @@ class TableView:
             return blocks[0]
         return np.concatenate(blocks) if blocks else np.zeros((0, self.dimension), np.float32)
 
-    def vector(self, image_id: str) -> Vectors:
-        """The vector of one id, shape (D,). Raises `SearchError` for an id that has none."""
-        row = self.positions.get(image_id)
+    def known_row(self, image_id: str) -> int:
+        """The row number of an id. Raises `SearchError` for one without a vector, and says why it has none."""
+        row = self.row(image_id)
         if row is None:
-            failed = next((f for f in self.failures() if f.record.image_id == image_id), None)
+            failed = self.failure(image_id)
             why = f"it failed: {failed.status.value}, {failed.reason}" if failed else "it holds no such image_id"
             raise SearchError(f"{self.path} has no vector for {image_id}: {why}.")
-        part, inside = self._locate([row])[0]
+        return row
+
+    def vector(self, image_id: str) -> Vectors:
+        """The vector of one id, shape (D,). Raises `SearchError` for an id that has none."""
+        part, inside = self._locate([self.known_row(image_id)])[0]
         for block in part.blocks:
             if inside < len(block):
                 vector: Vectors = block[inside]
                 return vector
             inside -= len(block)
-        raise TableError(f"the part {part.path} has fewer vectors than ids. {_ADVICE}")
+        raise TableError(f"the part {part.path} has fewer vectors than ids. {ADVICE}")
 
     def records(self, rows: Sequence[int]) -> list[ImageRecord]:
         """The records of these row numbers, in the order asked for."""
@@ -238,20 +188,27 @@ class TableView:
         return [value for part in self._parts for value in part.field(name)]
 
     def rows(self) -> Iterator[Row]:
-        """All rows, in order; one part is read at a time."""
+        """All rows, in order; one row group is read at a time, and nothing of it kept."""
         for part in self._parts:
-            vectors = (vector for block in part.blocks for vector in block)
-            for record, vector in zip(part.records(), vectors, strict=True):
-                yield Row(record.image_id, vector, record.source, record.fields)
+            for records, block in zip(part.all_records(), part.blocks, strict=True):
+                for record, vector in zip(records, block, strict=True):
+                    yield Row(record.image_id, vector, record.source, record.fields)
 
     def failures(self) -> list[Failure]:
         """The images that have no vector, and why; the last failure of an id counts."""
-        latest: dict[str, Failure] = {}
-        for part in self._failures:
-            for failure in part.failures():
-                latest.pop(failure.record.image_id, None)
-                latest[failure.record.image_id] = failure
-        return [failure for image_id, failure in latest.items() if image_id not in self.positions]
+        latest = latest_failures(self._failures)
+        if latest:
+            embedded = self.ids if self._positions is None else latest.keys() & self._positions.keys()
+            for image_id in embedded:
+                latest.pop(image_id, None)
+        return list(latest.values())
+
+    def failure(self, image_id: str) -> Failure | None:
+        """Why an image has no vector; None for one that has one, and for an unknown one."""
+        for part in reversed(self._failures):
+            if image_id in part.ids:
+                return None if self.row(image_id) is not None else latest_failures([part])[image_id]
+        return None
 
     def require_fingerprint(self, fingerprint: Fingerprint) -> None:
         """Raise `FingerprintMismatchError` if vectors of this fingerprint cannot be compared with the table's."""
@@ -269,10 +226,11 @@ class TableView:
 
     def _problem(self, entry: PartEntry) -> str | None:
         try:
-            part = Part(self.path, entry, self.dimension, hashed=True)
+            part = self._part(entry, self.dimension, hashed=True)
             if entry in self._contents.parts:
                 part.verify_vectors()
-            part.records()
+            for _ in part.all_records():
+                pass
         except TableError as error:
             return str(error)
         return None
