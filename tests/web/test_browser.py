@@ -24,6 +24,27 @@ def test_a_click_on_a_picture_searches_with_it(open_page, server, library):
     page.wait_for_function("id => location.hash.includes(id)", arg=first)
 
 
+def test_an_index_that_was_searched_is_told(open_page, library):
+    """Beside the query, in the words of `relsim search`; nothing where all was compared."""
+    page = open_page()
+
+    def by_index(route):
+        told = route.fetch().json()
+        told["path"] |= {
+            "kind": "binary",
+            "recall": {"k": 10, "queries": 256, "seed": 0, "value": 0.99375, "lowest": 0.6},
+        }
+        route.fulfill(json=told)
+
+    page.route("**/api/search?*text=*", by_index)
+    page.goto(page.url.split("#")[0] + f"#/search?id={library.ids[0]}")
+    page.wait_for_selector(".asked")
+    assert "index" not in page.inner_text(".how")
+    page.goto(page.url.split("#")[0] + "#/search?text=a+ring")
+    page.wait_for_selector("blockquote")
+    assert "Searched by the index binary (recall@10 0.9938 when it was built)." in page.inner_text(".how")
+
+
 def test_back_leads_to_where_one_was(open_page):
     """In the collection and among what was found, each time to within a row; titles tell entries apart."""
     page = open_page(width=360, height=700)

@@ -1,5 +1,6 @@
 """The collection as the page sees it: every blend of the axes against brute force."""
 
+import json
 import subprocess
 import sys
 
@@ -8,7 +9,10 @@ import pytest
 
 from relsim.errors import SearchError
 from relsim.models.embedded import DEFAULT, DEFAULT_ATTRIBUTES
+from relsim.vectors import VectorIndex, build_index
 from relsim.vectors.calibration import percentile_of
+from relsim.vectors.index_search import SearchPath
+from relsim.vectors.search import TWO_AXES
 from relsim.vectors.table import VectorTable
 from relsim.web.library import Library, Question
 from relsim.web.models import Models
@@ -122,6 +126,90 @@ def test_what_is_found_when_the_library_is_warm_is_the_same(new_table, unit):
         cold = library.search(questions)
         library.warm_up()
         assert library.search(questions) == cold
+
+
+class TestIndex:
+    @pytest.fixture
+    def tables(self, new_table, unit):
+        """Relation, and look of all images."""
+        names = [f"{row:05}" for row in range(4000)]
+        return new_table(names, unit(4000, 64), 4, "relation"), new_table(names, unit(4000, 8), 1, "look")
+
+    @pytest.fixture
+    def built(self, tables):
+        return build_index(VectorTable.open(tables[0].path), "binary", queries=20, shortlist=100, seed=0)
+
+    def test_one_axis_is_answered_by_it_and_told(self, tables, built):
+        library = Library.open(tables[0].path)
+        vector = library.vectors("00007")[0]
+        near, many = Question(vector, None, 5, without="00007"), Question(vector, None, 500, without="00007")
+        exact = library.search([near])[0]
+        assert library.path(near) == SearchPath("exact", 0, 4000)
+        assert library.take_index() is None
+        library.warm_up()
+        assert library.path(near) == SearchPath("binary", 4000, 0, built.facts.recall)
+        assert library.path(many).kind == "exact"
+        found = library.search([near, many])
+        assert [hit.rank for hit in found[0]] == [1, 2, 3, 4, 5]
+        assert found[1][:5] == exact
+        scores = {hit.image_id: hit.relation for hit in found[1]}
+        assert all(hit.relation == scores[hit.image_id] for hit in found[0])
+
+    def test_the_index_is_what_finds(self, tables, built, monkeypatch):
+        """An index that names nothing of use finds nothing of use: the answers are its own."""
+        library = Library.open(tables[0].path)
+        library.take_index()
+        few = np.arange(100, 110)
+        monkeypatch.setattr(VectorIndex, "candidates", lambda self, queries, k: np.tile(few, (len(queries), 1)))
+        (hits,) = library.search([Question(library.vectors("00007")[0], None, 10)])
+        assert {hit.image_id for hit in hits} == {f"{row:05}" for row in few}
+
+    def test_two_axes_stay_exact_and_sentences_need_not(self, tables, built):
+        library = Library.open(tables[0].path, tables[1].path)
+        relation, look = library.vectors("00007")
+        both, sentence = Question(relation, look, 5, 0.7), Question(relation, None, 5)
+        exact = library.search([both])
+        assert library.take_index() is None
+        assert library.path(both) == SearchPath("exact", 0, 4000, why=TWO_AXES)
+        assert library.path(sentence).kind == "binary"
+        assert library.search([both]) == exact
+        assert library.search([sentence])[0][0].image_id == "00007"
+
+    def test_one_that_lacks_rows_is_not_taken(self, tables, built, named, unit):
+        with VectorTable.open(tables[0].path) as table:
+            table.append("new", named(["new"]), unit(1, 64, seed=3))
+        library = Library.open(tables[0].path)
+        assert library.take_index() == (
+            "searched exactly, for the index holds for 4,000 of 4,001 rows; relsim index builds it again"
+        )
+        path = library.path(Question(library.vectors("new")[0], None, 5))
+        assert (path.kind, path.exactly, path.why) == ("exact", 4001, library.take_index())
+
+    def test_one_of_images_that_are_not_shown_is_not_taken(self, tables, built):
+        with VectorTable.open(tables[1].path) as look:
+            look.delete(["00009"])
+        library = Library.open(tables[0].path, tables[1].path)
+        assert "without a look" in library.take_index()
+        found = library.search([Question(tables[0].vector("00009"), None, 3999)])[0]
+        assert "00009" not in {hit.image_id for hit in found}
+
+    def test_a_table_without_one_says_nothing(self, tables):
+        library = Library(tables[0])
+        assert library.take_index() is None
+        assert library.path(Question(library.vectors("00001")[0], None, 5)) == SearchPath("exact", 0, 4000)
+
+    def test_the_api_tells_the_path(self, tables, built):
+        from starlette.testclient import TestClient
+
+        from relsim.web.app import create_app
+
+        library = Library.open(tables[0].path)
+        library.take_index()
+        with TestClient(create_app(library), base_url="http://localhost") as client:
+            told = client.get("/api/search", params={"id": "00003", "count": 5}).json()
+        assert told["path"] == json.loads(json.dumps(library.path(Question(*library.vectors("00003"), 5)).to_json()))
+        assert told["path"]["recall"]["value"] == built.facts.recall.value
+        assert "00003" not in [hit["id"] for hit in told["matches"]]
 
 
 class TestPercentiles:

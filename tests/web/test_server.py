@@ -5,15 +5,18 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 from contextlib import closing, contextmanager
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 
 from relsim.errors import RelsimError
+from relsim.vectors import VectorTable, build_index
 from relsim.web.server import address, listen
 from relsim.web.settings import ServerSettings
 
@@ -151,3 +154,30 @@ def test_a_token_of_the_environment_is_printed_nowhere(collection, cache):
     assert "/api/collection" in [line.get("route") for line in lines]
     assert "RELSIM_TOKEN" in told
     assert TOKEN not in told
+
+
+def test_the_command_takes_an_index_and_tells_why_it_does_not(collection, cache, named, tmp_path):
+    folder = tmp_path / "relation"
+    shutil.copytree(collection.relation, folder)
+    table = VectorTable.open(folder)
+    index = build_index(table, "binary", queries=5, shortlist=20)
+    served = SimpleNamespace(relation=folder, look=collection.look)
+
+    def path():
+        with (
+            started(served, cache) as (port, said),
+            closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection,
+        ):
+            connection.request("GET", "/api/search?text=a+ring&count=3", headers={"Host": "localhost"})
+            told = json.loads(connection.getresponse().read())["path"]
+        return told, "".join(said)
+
+    told, said = path()
+    assert (told["kind"], told["recall"]["value"]) == ("binary", index.facts.recall.value)
+    assert "searched exactly" not in said
+    with table:
+        table.append("new", named(["new"]), table.vectors[:1])
+    told, said = path()
+    assert told["kind"] == "exact"
+    assert told["why"] in said
+    assert f"the index holds for {len(table) - 1} of {len(table)} rows" in said

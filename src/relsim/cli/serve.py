@@ -153,6 +153,8 @@ def serve(
     listening = listen(settings)
     with listening:
         library = open_library(table, attributes, name)
+        if (why_not := library.take_index()) is not None:
+            note(f"relsim: {why_not}")
         given = options.model_options(checkpoint, base_model, device, dtype, None)
         models = Models(library, given)
         extras = view_extras(data or [], results or [], image_folder)

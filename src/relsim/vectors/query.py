@@ -23,7 +23,7 @@ from relsim.encoders.stream import encode_all, encode_images
 from relsim.errors import ImageError, SearchError
 from relsim.models.text_encoder import CaptionEncoder
 from relsim.vectors.index_search import EXACT, SearchPath, VectorIndex
-from relsim.vectors.search import Hit, Searcher
+from relsim.vectors.search import TWO_AXES, Hit, Searcher
 from relsim.vectors.two_axis import TwoAxisHit, TwoAxisSearcher
 from relsim.vectors.view import TableView
 
@@ -115,7 +115,7 @@ def search_two_axes(
     notes: tuple[str, ...] = ()
     if missing := len(searcher.missing_attribute) + len(searcher.missing_relational):
         notes = (f"{missing:,} images stand in only one of the two tables and cannot be found",)
-    path = SearchPath(EXACT, 0, len(searcher.ids), why="two axes are always searched exactly")
+    path = SearchPath(EXACT, 0, len(searcher.ids), why=TWO_AXES)
     if query.kind is QueryKind.ID:
         return Found(searcher.by_id(query.value, k, weight=weight, ceiling=ceiling), path, notes)
     vectors = [_vector(table, query, load)[None] for table in (relational, attributes)]

@@ -17,6 +17,9 @@ from relsim.vectors.index_search import EXACT, SearchPath, VectorIndex, indexed_
 from relsim.vectors.topk import DotScorer, Matches, best, check_queries, excluded_rows, id_order
 from relsim.vectors.view import TableView
 
+TWO_AXES = "two axes are always searched exactly"
+"""What a search on two axes says of its path."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:

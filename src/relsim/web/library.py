@@ -18,7 +18,8 @@ from relsim.data.records import ImageRecord
 from relsim.encoders.base import Vectors
 from relsim.environment import processor
 from relsim.errors import SearchError
-from relsim.vectors.search import Searcher, unit_queries
+from relsim.vectors.index_search import EXACT, SearchPath, find_index
+from relsim.vectors.search import TWO_AXES, Searcher, unit_queries
 from relsim.vectors.table import VectorTable
 from relsim.vectors.two_axis import TwoAxisSearcher
 
@@ -69,6 +70,8 @@ class Library:
         self.ids: tuple[str, ...] = tuple(relation.ids) if both is None else both.ids
         if not self.ids:
             raise SearchError(f"{relation.path} holds no images; embed some first")
+        self._by_index: Searcher | None = None
+        self._why_exact: str | None = None
 
     @classmethod
     def open(cls, relation: str | Path, look: str | Path | None = None, *, name: str | None = None) -> Library:
@@ -76,11 +79,39 @@ class Library:
         looks = None if look is None else VectorTable.open(look)
         return cls(VectorTable.open(relation), looks, name=name)
 
+    def take_index(self) -> str | None:
+        """Answer questions on one axis by an index of the table of relation, if it has one of all images here.
+
+        Returns why not, where there is one that is not taken. All else is answered exactly.
+        """
+        index, self._why_exact = find_index(self.relation)
+        if index is not None:
+            covered, rows = index.covered, len(self.relation)
+            if covered < rows:
+                why = f"the index holds for {covered:,} of {rows:,} rows; relsim index builds it again"
+                self._why_exact = f"searched exactly, for {why}"
+            elif len(self) < rows:
+                self._why_exact = "searched exactly, for the index has images without a look, which are not shown"
+            else:
+                self._by_index = Searcher(self.relation, index)
+        return self._why_exact
+
+    def path(self, question: Question) -> SearchPath:
+        """How `search` looks for an answer: by an index, or exactly, and why."""
+        if self._counts_looks(question):
+            return SearchPath(EXACT, 0, len(self), why=TWO_AXES)
+        if self._by_index is None:
+            return SearchPath(EXACT, 0, len(self), why=self._why_exact)
+        return self._by_index.path(question.count)
+
+    def _counts_looks(self, question: Question) -> bool:
+        return isinstance(self._searcher, TwoAxisSearcher) and question.look is not None
+
     def warm_up(self) -> None:
         """Make ready for similarity spaces, and for many questions at once where this processor has a quicker way."""
         _ = self._captions, self._sorted, self._rows_of
         cpu = processor()
-        if cpu.amx or cpu.avx512_bf16:
+        if (cpu.amx or cpu.avx512_bf16) and (self.look is not None or self._by_index is None):
             self._searcher.keep_coarse()
 
     def __len__(self) -> int:
@@ -122,8 +153,7 @@ class Library:
         """
         kinds: dict[tuple[bool, int], list[int]] = {}
         for number, question in enumerate(questions):
-            two_axes = isinstance(self._searcher, TwoAxisSearcher) and question.look is not None
-            kinds.setdefault((two_axes, question.count), []).append(number)
+            kinds.setdefault((self._counts_looks(question), question.count), []).append(number)
         found: dict[int, list[Neighbour]] = {}
         for (two_axes, count), numbers in kinds.items():
             if two_axes:
@@ -165,7 +195,8 @@ class Library:
 
     def _one_axis(self, asked: Sequence[Question], count: int) -> list[list[Neighbour]]:
         queries = unit_queries(_stacked([question.relation for question in asked]), self.relation.dimension)
-        by_relation = self._searcher.top_k if isinstance(self._searcher, Searcher) else self._searcher.top_k_by_relation
+        searcher = self._by_index or self._searcher
+        by_relation = searcher.top_k if isinstance(searcher, Searcher) else searcher.top_k_by_relation
         found = by_relation(queries, count, exclude=[question.without for question in asked])
         return [
             [

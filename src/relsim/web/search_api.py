@@ -37,6 +37,26 @@ class Match(BaseModel):
     caption: str | None
 
 
+class Recall(BaseModel):
+    """The share of the true k nearest that an index found when it was built, over a sample of rows."""
+
+    k: int
+    queries: int
+    seed: int
+    value: float
+    lowest: float
+
+
+class Path(BaseModel):
+    """How it was searched: `kind` is exact or that of an index, `why` tells what is out of the ordinary."""
+
+    kind: str
+    by_index: int = Field(description="rows that were looked for in the index")
+    exactly: int = Field(description="rows that were compared one by one")
+    recall: Recall | None
+    why: str | None
+
+
 class Matches(BaseModel):
     """What a search found, best first. `blend` is None where only one axis could count."""
 
@@ -44,6 +64,7 @@ class Matches(BaseModel):
     query: str
     caption: str | None = Field(description="of an image of the collection, where one is known")
     blend: float | None
+    path: Path
     matches: list[Match]
 
 
@@ -91,6 +112,7 @@ async def search(
         "query": name,
         "caption": state.library.caption(name) if kind == "image" else None,
         "blend": blend if question.look is not None else None,
+        "path": state.library.path(question).to_json(),
         "matches": [_match(state, hit) for hit in found],
     }
     # Written as it is: to make models of so many matches and to check them takes as long as to find them.

@@ -199,6 +199,7 @@ export class SearchView {
           found.blend === null
             ? h("p", { class: "note" }, isText ? "A sentence says nothing of looks, so one axis counts." : "This collection has one axis.")
             : this.slider(found.blend),
+          byIndex(found.path),
           h(
             "p",
             { class: "links" },
@@ -363,6 +364,14 @@ export class SearchView {
       say(error.message);
     }
   }
+}
+
+/** What an index that was searched may miss; nothing where every picture was compared. */
+function byIndex(path) {
+  if (!path?.recall) return null;
+  const { k, value } = path.recall;
+  const text = `Searched by the index ${path.kind} (recall@${k} ${value.toFixed(4)} when it was built).`;
+  return h("p", { class: "note" }, text);
 }
 
 /** The two scores as bars from 0 to 1, with percentiles where they are known. */
