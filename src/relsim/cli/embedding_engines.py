@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from relsim.cli import specs
+from relsim.cli.ray_engines import Where
 
 if TYPE_CHECKING:
     from relsim.data.records import ImageRecord
@@ -48,18 +49,23 @@ def on_ray(
     spec: EncoderSpec,
     flags: Mapping[str, Any],
     *,
-    address: str | None,
+    where: Where,
     part_rows: int,
     workers: int | None,
     budget: int,
 ) -> Iterator[Filler]:
-    """The encoder in that many workers of Ray. Raises `MissingExtraError`, `ClusterError`, and as `here` does."""
+    """The encoder on Ray, in that many workers if `where` names none.
+
+    Raises `MissingExtraError`, `ClusterError`, and as `here` does.
+    """
     from relsim.distributed.cluster import running
     from relsim.distributed.embedding import EncoderCall, facts_of, ray_engine
+    from relsim.encoders.registry import may_use_gpu
     from relsim.vectors.build import fill_table_by
 
     call = EncoderCall(spec.name, specs.all_options(spec, flags))
-    with running(address, workers=workers) as cluster:
+    gpus = may_use_gpu(call.name, call.options)
+    with running(where.address, workers=where.workers or workers, gpus=gpus) as cluster:
         facts = facts_of(call, cluster)
 
         def fill(table: VectorTable, records: Sequence[ImageRecord], advance: Progress) -> BuildSummary:

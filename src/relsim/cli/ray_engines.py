@@ -97,7 +97,7 @@ def captioning(options: Mapping[str, Any], plan: Plan, where: Where) -> Iterator
     from relsim.distributed.captioning import facts_of, ray_windows
     from relsim.distributed.cluster import running
 
-    with running(where.address, workers=where.workers) as cluster:
+    with running(where.address, workers=where.workers, gpus=_may_use_gpu(options)) as cluster:
         facts = facts_of(options, plan, cluster)
 
         def to_file(records: Sequence[ImageRecord], out: Path, **settings: Any) -> CaptionResult:
@@ -114,7 +114,7 @@ def filtering(options: Mapping[str, Any], where: Where) -> Iterator[Filtering]:
     from relsim.distributed.cluster import running
     from relsim.distributed.filtering import facts_of, ray_outcomes
 
-    with running(where.address, workers=where.workers) as cluster:
+    with running(where.address, workers=where.workers, gpus=_may_use_gpu(options)) as cluster:
         facts = facts_of(options, cluster)
 
         def to_file(
@@ -139,3 +139,7 @@ def downloading(where: Where) -> Iterator[Fetch]:
 
     with running(where.address, workers=where.workers, gpus=False) as cluster:
         yield ray_fetch(cluster)
+
+
+def _may_use_gpu(options: Mapping[str, Any]) -> bool:
+    return not str(options.get("device")).startswith("cpu")

@@ -77,6 +77,14 @@ def options_of(name: str) -> frozenset[str]:
         return frozenset()
 
 
+def may_use_gpu(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether the encoder `name` may compute on a GPU, with these options. One of somebody else's may if in doubt."""
+    device = options.get("device")
+    if device is not None:
+        return not str(device).startswith("cpu")
+    return name not in _OWN or "device" in options_of(name)
+
+
 def origin_of(name: str, encoder: AnyEncoder, options: Mapping[str, Any]) -> dict[str, Any]:
     """What a table records of its encoder, so that `encoder_of` can make it again.
 
