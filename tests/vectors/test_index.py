@@ -199,7 +199,7 @@ class TestFiles:
         assert (document["parameters"]["shortlist"], document["given"]) == (123, ["shortlist"])
         assert (document["recall"]["seed"], document["recall"]["queries"]) == (4, 7)
         assert document["bytes"] == (table.path / "index" / built.facts.file).stat().st_size
-        assert document["memory"] == document["bytes"] + 256 * ROWS
+        assert document["memory"] == document["bytes"] + 16 * 2**20 + 56 * ROWS
 
     def test_the_table_is_left_as_it_was(self, table, kind):
         before = {path.name: path.read_bytes() for path in table.path.iterdir() if path.is_file()}

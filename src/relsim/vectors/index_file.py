@@ -21,13 +21,15 @@ from typing import Any
 from relsim.errors import TableError
 from relsim.vectors.index_runs import IndexedPart, Runs, common_runs
 from relsim.vectors.publish import publish, sha256_of, system_errors
+from relsim.vectors.texts import kept_bytes
 from relsim.vectors.view import HASH_ON_OPEN, TableView
 
 FOLDER = "index"
 FORMAT = "relsim.vector_index"
 VERSION = 1
-BYTES_PER_ID = 256
-"""What a search holds for each row besides the index: the id, and its places in two lists and a dictionary."""
+BYTES_PER_ROW = 56
+"""What a search takes for each row besides index and texts: 16 for hashes of ids, when many are looked for, and room
+for reading texts."""
 
 
 class NewerIndexError(TableError):
@@ -72,11 +74,11 @@ class IndexFacts:
 
     @property
     def memory(self) -> int:
-        """Bytes that a search by this index holds: its file, mapped, and the ids of the rows.
+        """Bytes that a search by this index holds at most: its file, mapped, texts of what was found, hashes of ids.
 
         Pages of the table's vectors that were compared come on top; the system drops them when it needs the room.
         """
-        return self.bytes + BYTES_PER_ID * self.rows
+        return self.bytes + kept_bytes(self.rows) + BYTES_PER_ROW * self.rows
 
     def runs(self, table: TableView) -> Runs:
         """The rows of the index that the table still has."""

@@ -82,7 +82,7 @@ class Part:
             return self.reader.records(rows)
 
     def all_records(self) -> Iterator[list[ImageRecord]]:
-        """The records of all rows, a row group at a time."""
+        """The records of all rows, some thousand at a time."""
         with self.reading():
             yield from self.reader.all_records()
 

@@ -21,6 +21,7 @@ _NEXT_INT32 = b"\x15"
 _DATA_PAGES = (0, 3)
 _LONGEST_HEADER = 256
 _MANY = 8
+_AT_ONCE = 4_096
 
 
 class PartReader:
@@ -98,9 +99,12 @@ class PartReader:
         return [found[place] for place in range(len(rows))]
 
     def all_records(self) -> Iterator[list[ImageRecord]]:
-        """The records of all rows, a row group at a time."""
+        """The records of all rows, some thousand at a time."""
         for group in range(self._file.metadata.num_row_groups):
-            yield _records(self._read(group, self._text_columns), self._file.schema_arrow)
+            texts = self._read(group, self._text_columns)
+            for start in range(0, len(texts["image_id"]), _AT_ONCE):
+                some = {name: column.slice(start, _AT_ONCE) for name, column in texts.items()}
+                yield _records(some, self._file.schema_arrow)
             _give_back_memory()
 
     def field(self, name: str) -> list[Any]:
@@ -151,7 +155,7 @@ class PartReader:
 
     def _read(self, group: int, names: Sequence[str]) -> Texts:
         table = self._file.read_row_group(group, columns=list(names))
-        return {name: table[name].combine_chunks() for name in names}
+        return {name: _whole(table[name]) for name in names}
 
     def _may_hold(self, group: int, image_id: str) -> bool:
         """Whether a row group may have this id: the footer tells the least and the greatest."""
@@ -185,6 +189,11 @@ class PartReader:
     def _is_vector_type(self) -> bool:
         kind = self._file.schema_arrow.field("vector").type
         return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_float32(kind.value_type))
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece; a row group's is, unless it has 2 GiB of text, and would be copied to become so."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _give_back_memory() -> None:

@@ -19,6 +19,11 @@ Texts: TypeAlias = Mapping[str, pa.Array]
 """Columns of one row group, by name."""
 
 
+def kept_bytes(rows: int) -> int:
+    """The most that an open table of so many rows keeps of its texts."""
+    return min(_MOST, max(_LEAST, KEPT_PER_ROW * rows))
+
+
 class KeptTexts:
     """Columns of text that were read, up to a number of bytes; what was not asked for the longest time goes first.
 
@@ -33,7 +38,7 @@ class KeptTexts:
 
     def fit(self, rows: int) -> None:
         """Keep what a table of so many rows may."""
-        self.most = min(_MOST, max(_LEAST, KEPT_PER_ROW * rows))
+        self.most = kept_bytes(rows)
 
     def take(self, file: str, group: int, names: Sequence[str], read: Callable[[Sequence[str]], Texts]) -> Texts:
         """These columns of a row group of a file; `read` gets those that are not here."""

@@ -190,9 +190,10 @@ class TableView:
     def rows(self) -> Iterator[Row]:
         """All rows, in order; one row group is read at a time, and nothing of it kept."""
         for part in self._parts:
-            for records, block in zip(part.all_records(), part.blocks, strict=True):
-                for record, vector in zip(records, block, strict=True):
-                    yield Row(record.image_id, vector, record.source, record.fields)
+            records = (record for some in part.all_records() for record in some)
+            vectors = (vector for block in part.blocks for vector in block)
+            for record, vector in zip(records, vectors, strict=True):
+                yield Row(record.image_id, vector, record.source, record.fields)
 
     def failures(self) -> list[Failure]:
         """The images that have no vector, and why; the last failure of an id counts."""
