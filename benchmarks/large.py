@@ -3,25 +3,30 @@
     python benchmarks/large.py --folder SCRATCH [--sizes 10000,100000,1000000,5000000] [--kinds binary,hnsw]
                                [--hnsw-up-to 1000000] [--json FILE] [--picture FILE]
 
-For each size a table of seeded vectors is written in parts below SCRATCH (1.6 KB a row), and deleted at the end. The
+For each size a table of seeded vectors is written in parts below SCRATCH (1.7 KB a row), and deleted at the end. The
 vectors are clustered as relsim-mini's are. 16,000 drawn scenes through it have 90 % of their variance in 33 of 384
 numbers, cosines of 0.00 ± 0.17 between any two, and in a group of the same logic 0.978, 0.963 and 0.924 to the first,
 tenth and hundredth neighbour. Here a row is one of 2,000 centres and a little of its own in 32 numbers, mapped to D,
 and less noise; groups as large (100 centres for 16,000 rows) have 0.969, 0.959 and 0.936, and codes of one bit find
 their neighbours less easily (the ten nearest among 50: 90.4 % of them, of the scenes 95.8 %).
+Each row has a caption and a URL, some 150 bytes of text with its id and its source.
+
 Each figure is taken in a fresh process: opening and exact search; building; search by the index (queries are new
-vectors of the same making, not rows), with the memory held beyond that of a process that has searched a tiny table,
-against what the index states. Pages of the table itself are counted apart: they are a copy of the disk that the system
-drops when it needs the room, and grow with what was asked up to the table's size. Recall@10 is counted here, by
-products of matrices over all rows and nothing of relsim. A graph (hnsw) takes some ten minutes for a million rows, so
-it is built up to that size only. The bars hold for 5 million rows by binary: recall 0.98 at less than 20 ms, memory
-within 1.3 of the stated size.
+vectors of the same making, not rows); and a cold query, before which the system was told to drop its copies of the
+files, with what was read from the disk for it, opening included (0 where the system kept them all the same).
+Memory is what the process holds of its own at most while it opens the table and searches, beyond what it does with a
+tiny table, and the resident pages of the index's file; it is set against what the index states. Pages of
+the table itself are counted apart: they are a copy of the disk that the system drops when it needs the room, and grow
+with what was asked up to the table's size. Recall@10 is counted here, by products of matrices over all rows and
+nothing of relsim. A graph (hnsw) takes some ten minutes for a million rows, so it is built up to that size only. The
+bars hold for 5 million rows by binary: recall 0.98 at less than 20 ms, memory within 1.3 of the stated size.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -32,19 +37,16 @@ from typing import Any
 
 import numpy as np
 
-from _measure import peak_memory
-from relsim.data.records import ImageRecord
+from _held import mapped_pages, settled, watched
+from _large_table import make_table, vectors_of
 from relsim.encoders.base import Vectors
-from relsim.fingerprint import Fingerprint
 from relsim.vectors import Searcher, VectorIndex, VectorTable, build_index
+from relsim.vectors.index_file import FOLDER
 from relsim.vectors.index_kinds import KINDS
 
 K = 10
 QUERIES = 200
 EXACT_QUERIES = 5
-PART = 100_000
-CENTRES, INNER = 2_000, 32
-OWN, NOISE = 0.25, 0.3  # of a row, against centres of 1 in each of the inner numbers
 BLOCK = 50_000
 SEED_OF_QUERIES = 1_000_003
 MIB = 2**20
@@ -87,10 +89,12 @@ def measure(table: Path, size: int, dimension: int, kinds: list[str]) -> dict[st
     figures: dict[str, Any] = {"rows": size, "dimension": dimension, "write_s": time.perf_counter() - started}
     np.save(table.parent / "queries.npy", vectors_of(SEED_OF_QUERIES, QUERIES, dimension))
     figures |= step("exact", table)
+    figures |= step("cold:exact", table)
     figures |= step("truth", table)
     for kind in kinds:
         figures |= step(f"build:{kind}", table)
         figures |= step(f"search:{kind}", table)
+        figures |= step(f"cold:{kind}", table)
         truth, got = (np.load(table.parent / f"{name}.npy") for name in ("truth", kind))
         figures[f"{kind}_recall"] = float((got >= truth[:, -1:] - 1e-6).mean())
     return figures
@@ -103,47 +107,35 @@ def step(name: str, table: Path) -> dict[str, Any]:
     return figures
 
 
-def vectors_of(seed: int, count: int, dimension: int) -> Vectors:
-    """Unit vectors of shape (count, dimension); centres and mapping are the same for every seed."""
-    shared, own = np.random.default_rng(0), np.random.default_rng(seed)
-    centres = shared.standard_normal((CENTRES, INNER), np.float32)
-    mapping = shared.standard_normal((INNER, dimension), np.float32)
-    inner = centres[own.integers(0, CENTRES, count)] + OWN * own.standard_normal((count, INNER), np.float32)
-    vectors: Vectors = inner @ mapping + NOISE * own.standard_normal((count, dimension), np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors
-
-
-def make_table(folder: Path, rows: int, dimension: int) -> None:
-    """A table in parts; one part at a time is in memory."""
-    with VectorTable.create(folder, Fingerprint.of({"encoder": "synthetic"}), dimension) as table:
-        for number, start in enumerate(range(0, rows, PART)):
-            count = min(PART, rows - start)
-            records = [ImageRecord(f"{row:08d}", f"/images/{row:08d}.png") for row in range(start, start + count)]
-            table.append(f"{number:06d}", records, vectors_of(1 + number, count, dimension))
-
-
 def warm_up(kind: str | None = None) -> int:
-    """The memory of a process that has searched a tiny table: libraries and buffers belong to no table."""
+    """The most that a process has of its own while it opens and searches a tiny table; libraries are loaded before."""
     with tempfile.TemporaryDirectory() as folder:
         make_table(Path(folder) / "tiny", 2_500, 64)
-        table = VectorTable.open(Path(folder) / "tiny")
-        index = None if kind is None else build_index(table, kind, queries=10)
-        Searcher(table, index).by_vector(vectors_of(SEED_OF_QUERIES, 1, 64)[0], K)
-    return peak_memory()
+        queries = vectors_of(SEED_OF_QUERIES, 3, 64)
+        if kind is not None:
+            build_index(VectorTable.open(Path(folder) / "tiny"), kind, queries=10)
+        for _ in range(2):
+            settled()
+            with watched() as most:
+                table = VectorTable.open(Path(folder) / "tiny")
+                timed(Searcher(table, None if kind is None else VectorIndex.open(table, kind)), queries)
+    del table
+    settled()
+    return most.bytes
 
 
 def exact(table: Path, _: str) -> dict[str, Any]:
     """Opening and exact search."""
     before = warm_up()
     queries = np.load(table.parent / "queries.npy")
-    started = time.perf_counter()
-    searcher = Searcher(VectorTable.open(table))
-    opening = time.perf_counter() - started
-    searcher.by_vector(queries[0], K)  # brings the vectors into memory
+    with watched() as most:
+        started = time.perf_counter()
+        searcher = Searcher(VectorTable.open(table))
+        opening = time.perf_counter() - started
+        searcher.by_vector(queries[0], K)  # brings the vectors into memory
     seconds = timed(searcher, queries[:EXACT_QUERIES])
     stated = sum(block.nbytes for block in searcher.table.blocks) + 256 * len(searcher.table)
-    memory = peak_memory() - before
+    memory = most.bytes - before + mapped_pages(table)
     return {
         "open_s": opening,
         "exact_ms": 1e3 * statistics.median(seconds),
@@ -184,17 +176,19 @@ def search(table: Path, name: str) -> dict[str, Any]:
     kind = name.partition(":")[2]
     before = warm_up(kind)
     queries = np.load(table.parent / "queries.npy")
-    started = time.perf_counter()
-    opened = VectorTable.open(table)
-    searcher = Searcher(opened, VectorIndex.open(opened, kind))
-    opening = time.perf_counter() - started
+    with watched() as most:
+        started = time.perf_counter()
+        opened = VectorTable.open(table)
+        searcher = Searcher(opened, VectorIndex.open(opened, kind))
+        opening = time.perf_counter() - started
     assert searcher.path(K).kind == kind, searcher.path(K)
     first = timed(searcher, queries)
     seconds = timed(searcher, queries)
-    pages = mapped_parts()
-    memory = peak_memory() - before - pages
-    scores = [[hit.score for hit in searcher.by_vector(query, K)] for query in queries]
+    with watched() as searching:  # by itself: to look takes time
+        scores = [[hit.score for hit in searcher.by_vector(query, K)] for query in queries]
     np.save(table.parent / f"{kind}.npy", np.array(scores))
+    memory = max(most.bytes, searching.bytes) - before + mapped_pages(table / FOLDER)
+    pages = mapped_pages(table)
     return {
         f"{kind}_open_s": opening,
         f"{kind}_first_ms": 1e3 * statistics.median(first),
@@ -206,15 +200,39 @@ def search(table: Path, name: str) -> dict[str, Any]:
     }
 
 
-def mapped_parts() -> int:
-    """Resident bytes of mapped parts of tables: vectors that were compared and what lies around them on the disk."""
-    total, inside = 0, False
-    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
-        if not line.split(maxsplit=1)[0].endswith(":"):
-            inside = line.endswith(".parquet")
-        elif inside and line.startswith("Rss:"):
-            total += int(line.split()[1]) * 1024
-    return total
+def cold(table: Path, name: str) -> dict[str, Any]:
+    """Opening and one query, of files of which the system has no copies in memory."""
+    kind = name.partition(":")[2]
+    warm_up(None if kind == "exact" else kind)
+    queries = np.load(table.parent / "queries.npy")
+    drop_copies(table)
+    read, started = bytes_read(), time.perf_counter()
+    opened = VectorTable.open(table)
+    searcher = Searcher(opened, None if kind == "exact" else VectorIndex.open(opened, kind))
+    opening = time.perf_counter() - started
+    (seconds,) = timed(searcher, queries[:1])
+    return {
+        f"{kind}_cold_open_s": opening,
+        f"{kind}_cold_ms": 1e3 * seconds,
+        f"{kind}_cold_read_mib": (bytes_read() - read) / MIB,
+    }
+
+
+def drop_copies(table: Path) -> None:
+    """Have the system forget what it has in memory of a table's files; only pages that are on the disk can go."""
+    for path in (path for path in table.rglob("*") if path.is_file()):
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+            os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(opened)
+
+
+def bytes_read() -> int:
+    """What this process has had read from disks."""
+    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("read_bytes:")).split()[1])
 
 
 def searcher_index_memory(table: VectorTable, kind: str) -> int:
@@ -260,7 +278,7 @@ def draw(found: list[dict[str, Any]], kinds: list[str], path: Path) -> None:
     save(figure, path)
 
 
-STEPS = {"exact": exact, "truth": truth, "build": build, "search": search}
+STEPS = {"exact": exact, "truth": truth, "build": build, "search": search, "cold": cold}
 
 if __name__ == "__main__":
     main()
