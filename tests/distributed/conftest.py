@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 SLOW_ENCODER = '''
-"""The fake encoder, taking its time over every picture and noting who embedded how many."""
+"""The fake encoder, taking its time over every picture and noting who embedded how many; and what goes wrong."""
 import os, time
 from relsim.encoders.fake import FakeEncoder
 
@@ -28,6 +28,21 @@ class Slow(FakeEncoder):
             file.write(f"{os.getpid()} {len(batch)}\\n")
         time.sleep(self.seconds * len(batch))
         return super().encode(batch)
+
+class Deadly(Slow):
+    """Ends its process at white pictures."""
+
+    def encode(self, batch):
+        if any((pixels == 255).all() for pixels in batch):
+            os._exit(1)
+        return super().encode(batch)
+
+class Faulty(FakeEncoder):
+    """Cannot tell what it is."""
+
+    @property
+    def fingerprint(self):
+        raise KeyError("version", "of the weights")
 '''
 
 
@@ -165,9 +180,9 @@ def log(tmp_path):
     """A file of who embedded how many, and what it says: lines of (process, pictures)."""
 
     class Log:
-        def __init__(self, name):
+        def __init__(self, name, kind="Slow"):
             self.path = tmp_path / name
-            self.encoder = ("--encoder", f"slow_encoder:Slow:log={self.path}")
+            self.encoder = ("--encoder", f"slow_encoder:{kind}:log={self.path}")
 
         def lines(self):
             text = self.path.read_text() if self.path.exists() else ""

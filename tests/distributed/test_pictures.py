@@ -10,6 +10,7 @@ from PIL import Image
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, Status
 from relsim.distributed.pictures import read_part
+from relsim.encoders.base import draft_of
 
 
 @pytest.fixture
@@ -63,3 +64,17 @@ def test_a_picture_that_travelled_is_not_read_again(records, sent):
     for record in records:
         Path(record.source).unlink()
     assert part.load(records[0]).image.size == (10, 6)
+
+
+@pytest.mark.parametrize("room", [0, 10**6])
+def test_drafts_are_read_as_drafts_wherever_they_are_read(room, sent, records, tmp_path):
+    """What stands where files are read says how it reads them, so that nothing is read in another way."""
+    Image.effect_noise((160, 96), 60).convert("RGB").save(tmp_path / "large.jpg")
+    records[:] = [ImageRecord("large", str(tmp_path / "large.jpg"))]
+    part = sent(pixel_bytes=room, draft=20)
+    assert list(part.pictures) == (["large"] if room else [])
+    there, here = part(records[0]), load_image(records[0], draft=20)
+    assert there.image.size == here.image.size == (40, 24)
+    assert there.image.tobytes() == here.image.tobytes()
+    assert draft_of(part) == 20
+    assert draft_of(sent()) is None

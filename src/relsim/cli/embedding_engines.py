@@ -69,7 +69,7 @@ def on_ray(
         facts = facts_of(call, cluster)
 
         def fill(table: VectorTable, records: Sequence[ImageRecord], advance: Progress) -> BuildSummary:
-            engine = ray_engine(call, facts.fingerprint, cluster, budget=budget, on_outcome=advance)
+            engine = ray_engine(call, facts, cluster, budget=budget, on_outcome=advance)
             return fill_table_by(table, records, engine, facts.fingerprint, part_rows=part_rows)
 
         yield Filler(facts.fingerprint, facts.dimension, facts.origin, fill)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from relsim.captions.caption_file import WindowEngine, made_by
@@ -12,16 +13,18 @@ from relsim.captions.stream import Outcome, Plan, caption_windows
 from relsim.data.records import ImageRecord
 from relsim.distributed.cluster import Cluster
 from relsim.distributed.engine import PREPARING_THREADS, ask, pieces, require_same, work_on
-from relsim.distributed.pictures import ReadPart
+from relsim.distributed.pictures import ReadPart, read_part
+from relsim.encoders.base import draft_of
 from relsim.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionerFacts:
-    """What is told of a captioner, and what its rows depend on."""
+    """What is told of a captioner, what its rows depend on, and how it wants files read."""
 
     fingerprint: Fingerprint
     made_by: Fingerprint
+    draft: int | None = None
 
 
 def facts_of(options: Mapping[str, Any], plan: Plan, cluster: Cluster) -> CaptionerFacts:
@@ -36,7 +39,8 @@ def ray_windows(options: Mapping[str, Any], plan: Plan, facts: CaptionerFacts, c
     """
 
     def engine(records: Sequence[ImageRecord]) -> Generator[list[Outcome], None, None]:
-        yield from work_on(pieces(records, plan.window), _CaptionCall(options, plan, facts.fingerprint), cluster)
+        work, read = _CaptionCall(options, plan, facts.fingerprint), partial(read_part, draft=facts.draft)
+        yield from work_on(pieces(records, plan.window), work, cluster, read=read)
 
     return engine
 
@@ -52,7 +56,7 @@ class _CaptionCall:
         require_same("the captioner", captioner.fingerprint, self.fingerprint)
 
         def work(part: ReadPart) -> list[Outcome]:
-            windows = caption_windows(part.records, captioner, self.plan, workers=PREPARING_THREADS, load=part.load)
+            windows = caption_windows(part.records, captioner, self.plan, workers=PREPARING_THREADS, load=part)
             return [outcome for window in windows for outcome in window]
 
         return work
@@ -60,4 +64,4 @@ class _CaptionCall:
 
 def _facts(options: Mapping[str, Any], plan: Plan) -> CaptionerFacts:
     captioner = Captioner.load(**options)
-    return CaptionerFacts(captioner.fingerprint, made_by(captioner, plan))
+    return CaptionerFacts(captioner.fingerprint, made_by(captioner, plan), draft_of(captioner))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from relsim.distributed.pictures import PIXEL_BYTES
 from relsim.environment import usable_cores
 from relsim.errors import ClusterError, MissingExtraError, RelsimError
 
@@ -20,17 +23,26 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray's processes write to stderr by themselves, which is the place of a command's one clear line.
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    # What was read for nobody, since its process died, is told by relsim.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
     # What Ray will do in a later version, told at every start in this one.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
 
+READING_CPUS = 0.5
+"""What a task that reads pictures takes of the cores beside the models: it waits for disks and networks."""
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A running Ray: how many workers hold the model, and whether each has a GPU of its own."""
+    """A running Ray: how many workers hold the model, whether each has a GPU, and how many tasks read beside them."""
 
     workers: int
     gpu: bool
+    readers: int = 1
 
 
 @contextlib.contextmanager
@@ -82,7 +94,10 @@ def _with_places(resources: Mapping[str, float], workers: int | None) -> Cluster
             f"Ray has {cores:,} cores{gpu}, which is too little for {count:,} workers and one core that reads. Ask for "
             "fewer workers, or start Ray with more (--num-cpus; they need not be real ones)"
         )
-    return Cluster(count, gpu=gpus > 0)
+    # Parts of the largest size fit into Ray's memory, else it goes to the disk: those that are read, two that wait for
+    # each worker, and two at it.
+    room = resources.get("object_store_memory", math.inf) / PIXEL_BYTES - 4 * count
+    return Cluster(count, gpu=gpus > 0, readers=max(1, int(min((cores - count) / READING_CPUS, room))))
 
 
 def ray_package() -> ModuleType:
@@ -90,7 +105,6 @@ def ray_package() -> ModuleType:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
-        import_module("ray.data")
         return import_module("ray")
     except ImportError as error:
         raise MissingExtraError("ray[data]", "ray", "work on several processes or machines") from error
@@ -105,10 +119,32 @@ def translated(ray: ModuleType) -> Iterator[None]:
         # Ray raises an object that is of the worker's class as well, and whose text is the worker's traceback.
         raise (_own(error) or error) from None
     except ray.exceptions.RayError as error:
-        raise (
-            _own(error)
-            or ClusterError(f"the workers failed: {_first_line(error)}. Finished parts are kept; run it again to go on")
-        ) from error
+        raise (_own(error) or ClusterError(_told(ray, error))) from error
+
+
+def is_loss(ray: ModuleType, error: BaseException) -> bool:
+    """Whether a process, a machine or what it held was lost, which may be otherwise another time."""
+    kinds = ("RayActorError", "WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError")
+    return isinstance(_innermost(error), tuple(getattr(ray.exceptions, kind) for kind in kinds))
+
+
+def _told(ray: ModuleType, error: BaseException) -> str:
+    if is_loss(ray, error):
+        return f"the workers failed: {_first_line(_innermost(error))}. Finished parts are kept; run it again to go on"
+    found = _innermost(error)
+    if isinstance(found, ray.exceptions.RayTaskError) or type(found) is ray.exceptions.RayError:
+        # An exception that could not be sent; the worker's traceback ends with its text.
+        said = _ANSI.sub("", getattr(error, "traceback_str", str(error))).strip().rpartition("\n")[2]
+    else:
+        said = f"{type(found).__name__}: {_first_line(found)}" if str(found).strip() else type(found).__name__
+    return f"a worker failed: {said.rstrip('.')}. Finished parts are kept"
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What happened in the worker, without what Ray has wrapped around it."""
+    while type(error).__module__.startswith("ray.") and isinstance(cause := getattr(error, "cause", None), Exception):
+        error = cause
+    return error
 
 
 def _own(error: BaseException | None) -> RelsimError | None:
@@ -123,5 +159,5 @@ def _own(error: BaseException | None) -> RelsimError | None:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in _ANSI.sub("", str(error)).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__

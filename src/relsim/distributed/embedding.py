@@ -1,7 +1,7 @@
 """Embedding on Ray: parts are read on CPU workers, embedded by actors, and stored here, in order, by one writer.
 
 The unit is the part of `relsim.vectors.build`: its name follows from its ids, its batches from its records. A worker
-that dies is started anew and does its part again; if this process dies, the parts that the table has are kept and a
+that dies is replaced and its part done again; if this process dies, the parts that the table has are kept and a
 further run does the others. So the table is that of one process, whoever died.
 """
 
@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from relsim.data.records import ImageRecord
 from relsim.distributed.cluster import Cluster
 from relsim.distributed.engine import PREPARING_THREADS, ask, require_same, work_on
-from relsim.distributed.pictures import ReadPart
+from relsim.distributed.pictures import ReadPart, read_part
 from relsim.encoders import registry
-from relsim.encoders.base import AnyEncoder
+from relsim.encoders.base import AnyEncoder, draft_of
 from relsim.encoders.stream import DEFAULT_BUDGET, Outcome, batch_halving
 from relsim.fingerprint import Fingerprint
 from relsim.vectors.build import EmbeddedPart, Engine, Progress, embed_part
@@ -36,11 +37,12 @@ class EncoderCall:
 
 @dataclass(frozen=True, slots=True)
 class EncoderFacts:
-    """What a table has to know of an encoder: fingerprint, D, and how to make it again."""
+    """What a table has to know of an encoder: fingerprint, D, and how to make it again; and how it wants files read."""
 
     fingerprint: Fingerprint
     dimension: int
     origin: Mapping[str, Any]
+    draft: int | None = None
 
 
 def facts_of(call: EncoderCall, cluster: Cluster) -> EncoderFacts:
@@ -50,7 +52,7 @@ def facts_of(call: EncoderCall, cluster: Cluster) -> EncoderFacts:
 
 def ray_engine(
     call: EncoderCall,
-    fingerprint: Fingerprint,
+    facts: EncoderFacts,
     cluster: Cluster,
     *,
     budget: int = DEFAULT_BUDGET,
@@ -59,11 +61,12 @@ def ray_engine(
     """What embeds the parts for `relsim.vectors.build.fill_table_by`: as many at a time as there are workers.
 
     An encoder that turns out to have another fingerprint on some worker raises `FingerprintMismatchError`; what Ray
-    raises, a `ClusterError`.
+    raises, a `ClusterError`. A picture that kills the process which works on it is a failure.
     """
 
     def engine(parts: Iterable[Sequence[ImageRecord]]) -> Iterator[EmbeddedPart]:
-        for part in work_on([list(part) for part in parts], _EmbedCall(call, fingerprint, budget), cluster):
+        work = _EmbedCall(call, facts.fingerprint, budget)
+        for part in work_on(parts, work, cluster, read=partial(read_part, draft=facts.draft)):
             if on_outcome is not None:
                 outcomes: tuple[Outcome, ...] = (*part.failures, *part.encoded)
                 for outcome in outcomes:
@@ -84,10 +87,11 @@ class _EmbedCall:
         require_same(f"the encoder {self.encoder.name}", encoder.fingerprint, self.fingerprint)
         halving = batch_halving()  # the worker's, for all its parts
         return lambda part: embed_part(
-            part.records, encoder, workers=PREPARING_THREADS, budget=self.budget, load=part.load, halving=halving
+            part.records, encoder, workers=PREPARING_THREADS, budget=self.budget, load=part, halving=halving
         )
 
 
 def _facts(call: EncoderCall) -> EncoderFacts:
     encoder = call.load()
-    return EncoderFacts(encoder.fingerprint, encoder.dimension, registry.origin_of(call.name, encoder, call.options))
+    origin = registry.origin_of(call.name, encoder, call.options)
+    return EncoderFacts(encoder.fingerprint, encoder.dimension, origin, draft_of(encoder))

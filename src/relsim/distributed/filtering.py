@@ -67,7 +67,7 @@ class _FilterCall:
         judge: dict[str, Any] = {"threshold": self.threshold, "batch_size": self.batch_size}
         judge["halving"] = batch_halving()  # the worker's, for all its parts
         return lambda part: list(
-            filter_records(part.records, interesting, workers=PREPARING_THREADS, load=part.load, **judge)
+            filter_records(part.records, interesting, workers=PREPARING_THREADS, load=part, **judge)
         )
 
 

@@ -24,23 +24,28 @@ class ReadPart:
 
     records: Sequence[ImageRecord]
     pictures: Mapping[str, tuple[tuple[int, int], bytes] | Failure] = field(default_factory=dict)
+    draft: int | None = None
+
+    def __call__(self, record: ImageRecord) -> LoadedImage | Failure:
+        """As `load`: the part itself stands where files are read, and says by `draft` how they were."""
+        return self.load(record)
 
     def load(self, record: ImageRecord) -> LoadedImage | Failure:
-        """What `load_image` gives for a record of this part."""
+        """What `load_image` gives for a record of this part, with this `draft`."""
         known = self.pictures.get(record.image_id)
         if known is None:
-            return load_image(record)
+            return load_image(record, draft=self.draft)
         if isinstance(known, Failure):
             return known
         return LoadedImage(record, Image.frombytes("RGB", *known))
 
 
-def read_part(records: Sequence[ImageRecord], *, pixel_bytes: int = PIXEL_BYTES) -> ReadPart:
-    """Read and decode the pictures of a part, in order, until they fill `pixel_bytes`."""
+def read_part(records: Sequence[ImageRecord], *, pixel_bytes: int = PIXEL_BYTES, draft: int | None = None) -> ReadPart:
+    """Read and decode the pictures of a part, in order, until they fill `pixel_bytes`; `draft` as in `load_image`."""
     pictures: dict[str, tuple[tuple[int, int], bytes] | Failure] = {}
     held = 0
     for record in records:
-        loaded = load_image(record)
+        loaded = load_image(record, draft=draft)
         if isinstance(loaded, Failure):
             pictures[record.image_id] = loaded
             continue
@@ -48,4 +53,4 @@ def read_part(records: Sequence[ImageRecord], *, pixel_bytes: int = PIXEL_BYTES)
         if held > pixel_bytes:
             break
         pictures[record.image_id] = (loaded.image.size, loaded.image.tobytes())
-    return ReadPart(records, pictures)
+    return ReadPart(records, pictures, draft)

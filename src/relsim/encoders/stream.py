@@ -113,13 +113,17 @@ def encode_usable(
 
 
 def as_wanted(load: Load, reader: object) -> Load:
-    """How an encoder or captioner wants files read. Raises `EncoderError` for `draft` where they are read elsewhere."""
+    """How an encoder or captioner wants files read.
+
+    What looks pictures up where they were read before (`load`) says by its own `draft` how that was. Raises
+    `EncoderError` where it was another way.
+    """
     side = draft_of(reader)
-    if side is None:
-        return load
-    if load is not load_image:
-        raise EncoderError("decode=draft is for files that are read beside the model: leave it or --engine ray away")
-    return functools.partial(load_image, draft=side)
+    if load is load_image:
+        return load if side is None else functools.partial(load_image, draft=side)
+    if draft_of(load) != side:
+        raise EncoderError(f"pictures were read with draft={draft_of(load)}, and are wanted with draft={side}")
+    return load
 
 
 def encode_all(
