@@ -1,6 +1,8 @@
 """Tables in LanceDB and Qdrant, read back by those libraries and held against exact search."""
 
 import json
+import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -52,6 +54,71 @@ def test_lancedb_has_the_rows_and_finds_the_same(table, queries, facts, tmp_path
     assert got == neighbours(table, queries)
     with pytest.raises(TableError, match="already has a table mine"):
         to_lancedb(table, tmp_path / "base", "mine")
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    pass
+
+
+@pytest.mark.parametrize("stop", [Stopped, KeyboardInterrupt, TableError])
+def test_an_export_to_lancedb_that_ends_early_says_why_and_leaves_nothing(table, tmp_path, stop):
+    pytest.importorskip("lancedb", reason="the extra `lancedb` is not installed")
+    rows = iter(range(600))
+
+    def count(_):
+        if next(rows, None) is None:
+            raise stop("enough")
+
+    with pytest.raises(stop, match=r"^enough$"):
+        to_lancedb(table, tmp_path / "base", "mine", on_row=count)
+    assert not (tmp_path / "base" / "mine.lance").exists()
+    assert to_lancedb(table, tmp_path / "base", "mine") == ROWS
+
+
+def test_the_rest_of_a_killed_export_to_lancedb_is_no_table(table, tmp_path):
+    lancedb = pytest.importorskip("lancedb", reason="the extra `lancedb` is not installed")
+    base = tmp_path / "base"
+    code = f"""
+import os, signal, time
+from pathlib import Path
+from relsim.vectors import VectorTable
+from relsim.vectors.export import to_lancedb
+rows = iter(range(600))
+def kill(_):
+    if next(rows, None) is None:
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+to_lancedb(VectorTable.open({str(table.path)!r}), Path({str(base)!r}), "mine", on_row=kill)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    # It is up to LanceDB whether a file was begun by then.
+    (base / "mine.lance" / "data").mkdir(parents=True, exist_ok=True)
+    (base / "mine.lance" / "data" / "rest.lance").write_bytes(b"half")
+    assert to_lancedb(table, base, "mine") == ROWS
+    assert not (base / "mine.lance" / "data" / "rest.lance").exists()
+    assert lancedb.connect(str(base)).open_table("mine").count_rows() == ROWS
+
+
+def test_a_folder_that_is_no_rest_is_left_alone(table, tmp_path):
+    pytest.importorskip("lancedb", reason="the extra `lancedb` is not installed")
+    note = tmp_path / "mine.lance" / "note.txt"
+    note.parent.mkdir()
+    note.write_text("mine")
+    with pytest.raises(TableError, match="already has a table mine"):
+        to_lancedb(table, tmp_path, "mine")
+    assert note.read_text() == "mine"
+
+
+def test_a_full_disk_is_told_in_a_line_and_leaves_no_table(facts, unit, tmp_path, small_disk):
+    """Twice as many bytes as the disk has."""
+    pytest.importorskip("lancedb", reason="the extra `lancedb` is not installed")
+    with VectorTable.create(tmp_path / "wide", facts, 384) as wide:
+        wide.append("a", [ImageRecord(str(row), f"/{row}") for row in range(ROWS)], unit(ROWS, 384))
+    folder, _ = small_disk
+    with pytest.raises(TableError, match=r"^LanceDB in [^\n]*disk cannot be written: [^\n]*No space left") as full:
+        to_lancedb(wide, folder, "mine")
+    assert "\n" not in str(full.value)
+    assert not (folder / "mine.lance").exists()
 
 
 def test_qdrant_has_the_rows_and_finds_the_same(table, queries, facts, tmp_path):

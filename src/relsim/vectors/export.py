@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,13 @@ def to_lancedb(table: TableView, folder: Path, name: str, *, on_row: OnRow | Non
         metadata={FINGERPRINT_KEY: json.dumps(table.fingerprint.to_dict(), ensure_ascii=False)},
     )
 
+    ours: list[BaseException] = []  # what went wrong on this side; LanceDB would make a text of it
+
     def record_batches() -> Iterator[pa.RecordBatch]:
+        with _noted(ours):
+            yield from records()
+
+    def records() -> Iterator[pa.RecordBatch]:
         for rows in batches(table, BATCH, on_row):
             flat = pa.array(np.stack([row.vector for row in rows]).reshape(-1))
             columns = [
@@ -56,12 +63,38 @@ def to_lancedb(table: TableView, folder: Path, name: str, *, on_row: OnRow | Non
             ]
             yield pa.record_batch(columns, schema=schema)
 
+    place = folder / f"{name}.lance"
     with _foreign(f"LanceDB in {folder}", (RuntimeError, ValueError, OSError)):
         base = lancedb.connect(str(folder))
-        if (folder / f"{name}.lance").exists():
+        _remove_unfinished(place)
+        if place.exists():
             raise TableError(f"{folder} already has a table {name}; choose another --name, or remove it there first.")
-        written = base.create_table(name, data=pa.RecordBatchReader.from_batches(schema, record_batches()))
-        return int(written.count_rows())
+        try:
+            written = base.create_table(name, data=pa.RecordBatchReader.from_batches(schema, record_batches()))
+            return int(written.count_rows())
+        except BaseException:
+            _remove_unfinished(place)
+            if ours:
+                raise ours[0] from None
+            raise
+
+
+def _remove_unfinished(place: Path) -> None:
+    """Remove the files of a LanceDB table of which no version was ever finished: the rest of an export that ended."""
+    if place.is_dir() and not any(place.glob("_versions/*")) and all(entry.name == "data" for entry in place.iterdir()):
+        shutil.rmtree(place)
+
+
+@contextlib.contextmanager
+def _noted(raised: list[BaseException]) -> Iterator[None]:
+    """Note what is raised within, but for the end of a generator that nobody reads to its end."""
+    try:
+        yield
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        raised.append(error)
+        raise
 
 
 def batches(table: TableView, size: int, on_row: OnRow | None) -> Iterator[list[Row]]:
@@ -80,4 +113,4 @@ def _foreign(what: str, errors: tuple[Any, ...]) -> Iterator[None]:
     try:
         yield
     except errors as error:
-        raise TableError(f"{what} cannot be written: {str(error)[:300]}") from error
+        raise TableError(f"{what} cannot be written: {' '.join(str(error).split())[:300]}") from error
