@@ -52,7 +52,9 @@ class Assumptions:
     row_bytes: float = _given(153, "measured", "id, address and Parquet's own, a row of a list of 14,848 web addresses")
     list_bytes: float = _given(700, "measured", "an image's record in the first process, with caption and address")
     part_rows: float = _given(256, "default", "rows that are stored together (`--part-rows`)")
-    images_per_request: float = _given(1, "by the code", "images that one request to an object store brings")
+    images_per_request: float = _given(
+        1, "by the code", "images that one request to an object store brings, where each is a file"
+    )
     days: float = _given(3, "chosen", "how long it may take; one machine at least")
     machine_cores: float = _given(2, "as measured", "cores of a machine without a GPU")
     core_price: float = _given(0.04, "price", "$ for a core and hour")
