@@ -1,7 +1,10 @@
 """`relsim export table --to qdrant`: keys, refusals in one line, and processes that are stopped in the middle."""
 
+import contextlib
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -96,28 +99,31 @@ def test_an_interrupt_says_how_to_go_on(arguments, server, qdrant_server, start,
     assert len(server.collections["relsim"].points) == ROWS
 
 
-def test_a_killed_export_into_a_folder_is_gone_on_with(table, start, document, refused, tmp_path):
+# The command, killed with SIGKILL when its client has stored 700 points.
+KILLED = """
+import itertools, os, signal
+from qdrant_client.local.persistence import CollectionPersistence
+from relsim.cli.main import main
+
+persist, stored = CollectionPersistence.persist, itertools.count(1)
+
+def store(self, point):
+    persist(self, point)
+    if next(stored) == 700:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+CollectionPersistence.persist = store
+main()
+"""
+
+
+def test_a_killed_export_into_a_folder_is_gone_on_with(table, environment, document, refused, tmp_path):
     qdrant = pytest.importorskip("qdrant_client", reason="the extra `qdrant` is not installed")
     arguments = ("export", "table", table, "--to", "qdrant", "--out", tmp_path / "base")
-    stored = tmp_path / "base" / "collection" / "relsim" / "storage.sqlite"
-
-    def rows():
-        if not stored.exists():
-            return 0
-        connection = sqlite3.connect(f"file:{stored}?mode=ro", uri=True)
-        try:
-            return connection.execute("SELECT count(*) FROM points").fetchone()[0]
-        except sqlite3.OperationalError:  # it is being made
-            return 0
-        finally:
-            connection.close()
-
-    with start(*arguments) as process:
-        until(lambda: rows() > 20)
-        process.kill()
-        process.communicate(timeout=60)
-    kept = rows()
-    assert 20 < kept < ROWS
+    killed = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with contextlib.closing(sqlite3.connect(tmp_path / "base" / "collection" / "relsim" / "storage.sqlite")) as stored:
+        assert stored.execute("SELECT count(*) FROM points").fetchone() == (700,)
     assert document(*arguments)["rows"] == ROWS
     assert "already has a collection relsim" in refused(*arguments)
     client = qdrant.QdrantClient(path=str(tmp_path / "base"))
