@@ -6,6 +6,7 @@ VENV ?= .venv
 JOBS ?= 2
 
 BIN := $(VENV)/bin
+EXTRAS := .venv-extras
 BUILD := .build
 WHEEL = $$(echo $(BUILD)/relsim-*.whl)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -17,10 +18,20 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find src/relsim -name '.?*' 
 # makes a second environment; what needs a model of 16 GB on disk is run by hand.
 BENCHMARKS := benchmarks/search.py benchmarks/embedded.py benchmarks/captioning.py
 
+# Tests of what the locked set has not: they skip in `make test`, for these packages take gigabytes.
+EXTRA_PACKAGES := lancedb,onnx,openvino,qdrant,ray,remote
+EXTRA_BESIDE := moto[server] tensorboard tensorboardX
+EXTRA_IMPORTS := gcsfs, lancedb, moto.server, onnx, onnxruntime, onnxscript, openvino, qdrant_client, ray.data, s3fs, \
+	tensorboard, tensorboardX, usearch
+EXTRA_TESTS := tests/cli/test_export_table.py tests/cli/test_index.py tests/cli/test_remote_sources.py \
+	tests/data/test_remote.py tests/distributed tests/training/test_caption_samples.py \
+	tests/training/test_portable_export.py tests/training/test_tracking.py tests/vectors/test_export.py \
+	tests/vectors/test_qdrant.py
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format bench bench-published clean
+.PHONY: help demo test test-extras lint format bench bench-published clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -34,6 +45,11 @@ demo: $(VENV)/.offline $(VENV)/.installed  ## Draw a world, score, caption, sear
 test: lint  ## Lint, types, layers, and the tests against the installed wheel
 	$(BIN)/pytest -m timed tests/test_imports.py
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -m "not timed" -n $(JOBS)
+
+# One after the other: each Ray takes both cores. The imports come first, since a test whose package is broken would skip.
+test-extras: $(EXTRAS)/.extras $(EXTRAS)/.installed  ## The tests that need Ray, stores, other engines and runtimes
+	$(EXTRAS)/bin/python -c "import $(EXTRA_IMPORTS)"
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(EXTRAS)/bin/pytest $(EXTRA_TESTS)
 
 lint: $(VENV)/.dev $(VENV)/.installed  ## Ruff, mypy (strict) and the import layers
 	$(BIN)/ruff check
@@ -54,7 +70,7 @@ bench-published: $(VENV)/.dev $(VENV)/.installed  ## The same work by the publis
 	$(BIN)/python benchmarks/published_checkpoint.py
 
 clean:  ## Remove everything that make has made
-	rm -rf $(VENV) $(BUILD) .venv-published .benchmarks
+	rm -rf $(VENV) $(EXTRAS) $(BUILD) .venv-published .benchmarks
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -82,4 +98,16 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BUILD)/.wheel
 
 $(VENV)/.installed: $(BUILD)/.wheel
 	$(PIP) install --quiet --no-deps --force-reinstall $(WHEEL)
+	touch $@
+
+$(EXTRAS)/.extras: pyproject.toml constraints.txt constraints-extras.txt | $(BUILD)/.wheel
+	$(PYTHON) -m venv $(EXTRAS)
+	awk -F== 'FNR == NR { own[tolower($$1)]; print; next } !(tolower($$1) in own)' \
+		constraints-extras.txt constraints.txt > $(EXTRAS)/constraints.txt
+	$(EXTRAS)/bin/python -m pip --disable-pip-version-check install --quiet -c $(EXTRAS)/constraints.txt \
+		"$(WHEEL)[download,endpoint,figures,index,offline,train,web,dev,$(EXTRA_PACKAGES)]" $(EXTRA_BESIDE)
+	touch $@
+
+$(EXTRAS)/.installed: $(BUILD)/.wheel $(EXTRAS)/.extras
+	$(EXTRAS)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --force-reinstall $(WHEEL)
 	touch $@
