@@ -16,7 +16,8 @@ Spans = list[tuple[int, int]]
 Read = Callable[[int, int], bytes]
 """`read(offset, size)` gives so many bytes of a file, or fewer at its end."""
 
-_LONGEST_HEADER = 512  # images have no statistics; all else takes some 30 bytes
+LONGEST_HEADER = 512
+"""Bytes of a page header at most: images have no statistics, all else takes some 30."""
 _DATA_PAGE = 0
 _KIND, _STORED_SIZE = 1, 3
 _BOOLEANS = (1, 2)
@@ -32,7 +33,7 @@ def byte_array_spans(read: Read, start: int, end: int) -> Spans | None:
     position = start
     try:
         while position < end:
-            header, size = _page_header(read(position, _LONGEST_HEADER))
+            header, size = _page_header(read(position, LONGEST_HEADER))
             position += size
             stop = position + header[_STORED_SIZE]
             if header[_KIND] != _DATA_PAGE or stop > end:

@@ -80,7 +80,8 @@ def opened(source: str) -> Iterator[Any]:
         return
     files, path = _file_system(source)
     with _as_os_error():
-        file = files.open(path, "rb")
+        # Parquet is read in pieces that lie apart: to read on, as stores do by default, would fetch all of it.
+        file = files.open(path, "rb", cache_type="none")
     with file:
         yield file
 

@@ -4,6 +4,9 @@
 `relsim.data.parquet_pages` finds. A part with another layout is read through pyarrow, one row group at a time. Either
 way the bytes are compared with the row's SHA-256.
 
+At an address one request fetches the images of a whole row group, which a few parts at a time keep: to walk from image
+to image would be a request for each, and each waits for the one before.
+
 A part is opened when it is first needed, in each process by itself, and read at given places only, so that threads, and
 processes that were forked, may share it. A part that has been replaced since is opened again.
 """
@@ -15,19 +18,27 @@ import functools
 import hashlib
 import os
 import threading
+from collections import deque
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from relsim.data.parquet_pages import Spans, byte_array_spans
+from relsim.data.parquet_pages import LONGEST_HEADER, Spans, byte_array_spans
 from relsim.data.records import Status
 from relsim.data.remote import is_remote, opened, read_range
 from relsim.data.shard_rows import IMAGE
 from relsim.errors import ImageError
 
 _OPEN_PARTS = 128
+_FETCHED_PARTS = 4  # parts at addresses that keep the images of a row group
+_FETCHED_BYTES = 64 * 2**20  # of a row group that is fetched whole
 _IMAGE_BYTES = f"{IMAGE}.bytes"
+
+
+def text_file(source: Any) -> pq.ParquetFile:
+    """A part whose columns of text are read; at an address columns that lie together are one request."""
+    return pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=not isinstance(source, str))
 
 
 def read_shard_image(part: str, row: int, *, max_bytes: int) -> bytes:
@@ -61,7 +72,7 @@ class _OpenPart:
         else:
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
             self._at = functools.partial(os.pread, self._descriptor)
-        with opened(path) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+        with opened(path) as source, text_file(source) as file:
             self._footer = file.metadata
             table = file.read(columns=["status", "reason", "sha256"], use_threads=False)
         self._states: list[str] = table["status"].to_pylist()
@@ -70,6 +81,8 @@ class _OpenPart:
         for group in range(self._footer.num_row_groups):
             self._starts.append(self._starts[-1] + self._footer.row_group(group).num_rows)
         self._spans: dict[int, dict[int, tuple[int, int]] | None] = {}
+        self._finding = threading.Lock()
+        self._fetched: tuple[int, bytes] = (0, b"")  # where it lies in the file, and what
         self._kept = threading.local()
 
     def __del__(self) -> None:
@@ -83,8 +96,9 @@ class _OpenPart:
             reason = self._reasons[row].as_py() or "it could not be downloaded"
             raise ImageError(Status(self._states[row]), reason)
         group = bisect.bisect_right(self._starts, row) - 1
-        if group not in self._spans:
-            self._spans[group] = self._find(group)
+        with self._finding:  # threads that need the same group wait for one of them
+            if group not in self._spans:
+                self._spans[group] = self._find(group)
         spans = self._spans[group]
         offset, size = (0, 0) if spans is None else spans[row]
         data = self._decoded(group)[row - self._starts[group]].as_py()["bytes"] if spans is None else b""
@@ -96,6 +110,10 @@ class _OpenPart:
             raise ImageError(Status.DAMAGED, "its bytes are not those that were stored: the SHA-256 differs")
         return data
 
+    def forget(self) -> None:
+        """Drop what was fetched beforehand; it can be read again."""
+        self._fetched = (0, b"")
+
     def _find(self, group: int) -> dict[int, tuple[int, int]] | None:
         """Places of the group's images by row, None if they are not stored plain."""
         metadata = self._footer.row_group(group)
@@ -104,6 +122,8 @@ class _OpenPart:
         if chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page:
             return None
         start = chunk.data_page_offset
+        if is_remote(self._path) and chunk.total_compressed_size <= _FETCHED_BYTES:
+            self._fetch(start, chunk.total_compressed_size + LONGEST_HEADER)
         found: Spans | None = byte_array_spans(self._read, start, start + chunk.total_compressed_size)
         rows = range(self._starts[group], self._starts[group + 1])
         fine = [row for row in rows if self._states[row] == Status.OK.value]
@@ -119,11 +139,28 @@ class _OpenPart:
             self._kept.group = group
         return self._kept.column
 
+    def _fetch(self, start: int, size: int) -> None:
+        """Keep this piece of the file, and of other parts the latest few."""
+        self._fetched = (start, self._at(size, start))
+        with _fetched_lock:
+            if self in _fetched_parts:
+                _fetched_parts.remove(self)
+            while len(_fetched_parts) >= _FETCHED_PARTS:
+                _fetched_parts.popleft().forget()
+            _fetched_parts.append(self)
+
     def _read(self, offset: int, size: int) -> bytes:
+        start, fetched = self._fetched
+        if start <= offset and offset + size <= start + len(fetched):
+            return fetched[offset - start : offset - start + size]
         data = self._at(size, offset)
         while len(data) < size and (more := self._at(size - len(data), offset + len(data))):
             data += more
         return data
+
+
+_fetched_parts: deque[_OpenPart] = deque()
+_fetched_lock = threading.Lock()
 
 
 @functools.lru_cache(maxsize=_OPEN_PARTS)

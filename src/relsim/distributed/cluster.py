@@ -66,7 +66,7 @@ def running(
     with contextlib.redirect_stdout(sys.stderr), translated(ray):
         try:
             if address is None:
-                places = (workers or max(1, usable_cores() - 1)) + 1
+                places = max(usable_cores(), (workers or 1) + 1)  # cores without a model read for those that have one
                 own = {"num_cpus": places, "object_store_memory": object_store_bytes}
                 ray.init(address="local", include_dashboard=False, **own, **quiet)
             else:

@@ -6,16 +6,22 @@ model, on its threads. So a part of huge pictures takes no more memory than one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from PIL import Image
 
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage
+from relsim.data.remote import is_remote
 
 PIXEL_BYTES = 256 * 2**20
 """Decoded pixels of a part that travel: those of 256 pictures of a third of a megapixel."""
+_ASKED = 16
+"""Requests to a store at a time: each takes tens of milliseconds in which nothing else happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,7 @@ def read_part(records: Sequence[ImageRecord], *, pixel_bytes: int = PIXEL_BYTES,
     """Read and decode the pictures of a part, in order, until they fill `pixel_bytes`; `draft` as in `load_image`."""
     pictures: dict[str, tuple[tuple[int, int], bytes] | Failure] = {}
     held = 0
-    for record in records:
-        loaded = load_image(record, draft=draft)
+    for record, loaded in zip(records, _loaded(records, draft), strict=False):
         if isinstance(loaded, Failure):
             pictures[record.image_id] = loaded
             continue
@@ -54,3 +59,21 @@ def read_part(records: Sequence[ImageRecord], *, pixel_bytes: int = PIXEL_BYTES,
             break
         pictures[record.image_id] = (loaded.image.size, loaded.image.tobytes())
     return ReadPart(records, pictures, draft)
+
+
+def _loaded(records: Sequence[ImageRecord], draft: int | None) -> Iterator[LoadedImage | Failure]:
+    """The pictures in order; those at addresses are asked for ahead."""
+    load = functools.partial(load_image, draft=draft)
+    if not any(is_remote(record.source) for record in records):
+        yield from map(load, records)
+        return
+    todo = iter(records)
+    pending: deque[Future[LoadedImage | Failure]] = deque()
+    pool = ThreadPoolExecutor(_ASKED, thread_name_prefix="asked")
+    try:
+        pending.extend(pool.submit(load, record) for _, record in zip(range(_ASKED), todo, strict=False))
+        while pending:
+            yield pending.popleft().result()
+            pending.extend(pool.submit(load, record) for _, record in zip(range(1), todo, strict=False))
+    finally:
+        pool.shutdown(cancel_futures=True)
