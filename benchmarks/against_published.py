@@ -46,7 +46,7 @@ class Case:
     target: float
 
 
-CASES = {"golden": Case("float32", 2.5), "20m": Case("bfloat16", 6.0), "90m": Case("bfloat16", 30.0)}
+CASES = {"golden": Case("float32", 6.0), "20m": Case("bfloat16", 12.0), "90m": Case("bfloat16", 60.0)}
 
 
 class PassError(Exception):

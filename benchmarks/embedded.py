@@ -33,7 +33,7 @@ import numpy as np
 from against_published import CHECKOUT, machine, positive, say, write_json
 from relsim.world.gallery import write_gallery
 
-IMAGES_PER_SECOND, FIRST_SCORE_SECONDS = 150.0, 4.0
+IMAGES_PER_SECOND, FIRST_SCORE_SECONDS = 300.0, 4.0
 WARM_UP = 32
 
 _EMBED = """
