@@ -8,6 +8,7 @@ from transformers import AutoTokenizer, Qwen2_5_VLConfig
 
 from relsim.errors import CheckpointError
 from relsim.models import layers as layers_module
+from relsim.models import loading as loading_module
 from relsim.models.layers import rotary_pairs
 from relsim.models.packed import PackedQwen25VL
 from relsim.models.plain import PlainForward
@@ -93,6 +94,19 @@ def test_weights_too_large_to_join_give_the_same(load_golden, packed, golden_pic
     monkeypatch.setattr(layers_module, "JOIN_BYTES", 0)
     apart = load_golden(engine="packed")
     assert (embed(apart, golden_pictures[:4]) - embed(packed, golden_pictures[:4])).abs().max() <= 1e-5
+
+
+def test_layers_of_aligned_width_give_the_same(load_golden, packed, golden_pictures, embed, monkeypatch):
+    """As on a GPU, where the MLP of the 7B model's vision tower, 3,420 wide, takes a slow path."""
+    monkeypatch.setattr(loading_module, "_ALIGNED_ON", {"cpu"})
+    aligned = load_golden()
+    widths = [
+        [block.mlp.down.weight.shape[1] for block in model._forward._vision.blocks] for model in (packed, aligned)
+    ]
+    assert all(width % 64 for width in widths[0])
+    assert not any(width % 64 for width in widths[1])
+    difference = embed(aligned, golden_pictures) - embed(packed, golden_pictures)
+    assert abs(difference).max() <= 1e-5
 
 
 def test_packed_is_the_default(load_golden):
