@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from relsim.errors import CheckpointError
 from relsim.models.base import load_base
@@ -68,7 +68,10 @@ def test_steps_lead_to_the_pixels_that_the_processor_cuts(name, golden_pictures)
     for picture in golden_pictures:
         image = picture
         for step in prepared_steps(recipe, pixels):
-            if step["do"] == "crop":
+            if step["do"] == "orient":
+                assert step["by"] == "EXIF"
+                image = ImageOps.exif_transpose(image)
+            elif step["do"] == "crop":
                 side = min(image.size)
                 left, top = (image.width - side) // 2, (image.height - side) // 2
                 image = image.crop((left, top, left + side, top + side))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from relsim import relsim
 from relsim.errors import CheckpointError, MissingExtraError
@@ -48,9 +48,13 @@ def mini(runtime, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """Files of twelve drawn scenes."""
+    """Files of twelve drawn scenes, one of them lying on its side as a telephone stores photographs."""
     gallery = write_gallery(tmp_path_factory.mktemp("drawn") / "gallery", count=12, workers=1)
-    return sorted((gallery.folder / "images").iterdir())
+    paths = sorted((gallery.folder / "images").iterdir())
+    lying = Image.Exif()
+    lying[ExifTags.Base.Orientation] = 6
+    Image.open(paths[1]).save(paths[1], exif=lying)
+    return paths
 
 
 @pytest.fixture
@@ -75,8 +79,8 @@ def held_against(ours, found, alone):
 
 
 def test_drawn_scenes_have_the_same_vectors_elsewhere(mini, run_elsewhere, scenes):
-    model, preprocess = relsim(device="cpu", dtype="float32")
-    ours = model.embed([preprocess(Image.open(path)) for path in scenes]).numpy()
+    model, _ = relsim(device="cpu", dtype="float32")
+    ours = model.embed_files(scenes)
     held_against(ours, *run_elsewhere(mini, scenes))
 
 
@@ -99,8 +103,8 @@ def test_weights_too_large_for_one_file_lie_beside_the_model(runtime, run_elsewh
     pair = {"onnx": ("model.onnx", "model.onnx.data"), "openvino": ("model.xml", "model.bin")}[runtime]
     assert {path.name for path in folder.glob("model*")} == set(pair)
     assert (folder / pair[0]).stat().st_size < 1_000_000 < (folder / pair[1]).stat().st_size
-    model, preprocess = relsim(device="cpu", dtype="float32")
-    ours = model.embed([preprocess(Image.open(path)) for path in scenes]).numpy()
+    model, _ = relsim(device="cpu", dtype="float32")
+    ours = model.embed_files(scenes)
     held_against(ours, *run_elsewhere(folder, scenes))
 
 

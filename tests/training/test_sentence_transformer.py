@@ -9,14 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from relsim import relsim
+from relsim.data.images import read_image
+from relsim.data.records import ImageRecord
 from relsim.errors import CheckpointError
 from relsim.models.text_encoder import CaptionEncoder
 from relsim.training.export import export_checkpoint
 
 SENTENCES = ["{Objects} arranged in a ring", "A thin skin around layers around a {Core}", "Transformation of {Subject}"]
+
+LYING = Image.Exif()
+LYING[ExifTags.Base.Orientation] = 6  # as a telephone held upright stores a photograph
 
 # The lines of the card that make pictures ready, and nothing of relsim.
 STRANGER = """
@@ -25,7 +30,7 @@ sys.modules["relsim"] = None
 import json, re
 from pathlib import Path
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from sentence_transformers import SentenceTransformer
 folder, work = map(Path, sys.argv[1:])
 card = (folder / "README.md").read_text()
@@ -68,7 +73,8 @@ def seen_elsewhere(exported, golden, tmp_path_factory):
         pictures = [Image.open(path) for path in sorted((golden / "images").iterdir())[:5]]
         pictures.append(pictures[0].convert("RGBA"))
         for number, picture in enumerate(pictures):
-            picture.save(work / f"{number}.png")
+            turned = {} if number != 1 else {"exif": LYING}
+            picture.save(work / f"{number}.png", **turned)
         (work / "names.json").write_text(json.dumps([f"{number}.png" for number in range(len(pictures))]))
         offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
         told = subprocess.run(
@@ -82,7 +88,10 @@ def seen_elsewhere(exported, golden, tmp_path_factory):
         assert told.returncode == 0, told.stderr
         found = {kind: np.load(work / f"{kind}.npy") for kind in ("images", "alone", "sentences")}
         return (
-            [Image.open(work / f"{number}.png").convert("RGB") for number in range(len(pictures))],
+            [
+                read_image(ImageRecord(str(number), str(work / f"{number}.png"))).image
+                for number in range(len(pictures))
+            ],
             found,
             told.stdout,
         )

@@ -38,7 +38,7 @@ def pixel_side(recipe: Recipe, pixels: PixelConfig) -> int:
 def prepared_steps(recipe: Recipe, pixels: PixelConfig) -> list[dict[str, Any]]:
     """What is to be done with a decoded picture, step by step, until it is the network's input."""
     side = pixel_side(recipe, pixels)
-    steps: list[dict[str, Any]] = [{"do": "convert", "mode": "RGB"}]
+    steps: list[dict[str, Any]] = [{"do": "orient", "by": "EXIF"}, {"do": "convert", "mode": "RGB"}]
     if recipe.kind == "crop":
         steps.append({"do": "crop", "part": "centred square"})
     steps.append({"do": "resize", "size": [recipe.side, recipe.side], "filter": "lanczos"})

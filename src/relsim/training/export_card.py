@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from relsim.models.pixels import Recipe
 
+_UPRIGHT = 'ImageOps.exif_transpose(image).convert("RGB")'
+
 
 def card_of_another_library(card: str, library: str, usage: Sequence[str]) -> str:
     """The card of a checkpoint with the name of the library that loads it, and the lines of `usage` at its end."""
@@ -16,13 +18,13 @@ def card_of_another_library(card: str, library: str, usage: Sequence[str]) -> st
 
 
 def preparation(recipe: Recipe, side: int | None = None) -> list[str]:
-    """The lines of Python that do with Pillow alone what `Recipe.apply` does.
+    """The lines of Python that do with Pillow alone what reading a file and `Recipe.apply` do.
 
-    With `side` also the processor's resize to it, for a network that has no processor.
+    They need `Image` and `ImageOps`. With `side` also the processor's resize to it, for a network without a processor.
     """
     if recipe.side is None:
-        return ["", "", "def prepare(image):", '    return image.convert("RGB")', "", ""]
-    lines = ["", "", "def prepare(image):", '    image = image.convert("RGB")']
+        return ["", "", "def prepare(image):", f"    return {_UPRIGHT}", "", ""]
+    lines = ["", "", "def prepare(image):", f"    image = {_UPRIGHT}"]
     if recipe.kind == "crop":
         lines += [
             "    side = min(image.size)",

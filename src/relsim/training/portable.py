@@ -189,7 +189,7 @@ def _card(card: str, checkpoint: Checkpoint, runtime: Runtime, side: int) -> str
         "```python",
         "import numpy as np",
         names,
-        "from PIL import Image",
+        "from PIL import Image, ImageOps",
         *preparation(checkpoint.recipe, side),
         *opened,
         'pixels = np.stack([np.asarray(prepare(Image.open(name))) for name in ("earth.jpg", "peach.jpg")])',

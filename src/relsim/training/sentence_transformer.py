@@ -197,7 +197,7 @@ def _card(card: str, recipe: Recipe) -> str:
         "## As a sentence-transformers model",
         "",
         "```python",
-        "from PIL import Image",
+        "from PIL import Image, ImageOps",
         "from sentence_transformers import SentenceTransformer",
         "",
         'model = SentenceTransformer("path/to/this/folder")',
