@@ -141,7 +141,8 @@ class AnswerDecoder:
         if seen is not None:
             logits = penalized(logits, seen, self.repetition_penalty)
         if draws is None:
-            return [int(token) for token in logits.argmax(dim=-1)]
+            chosen: list[int] = logits.argmax(dim=-1).tolist()  # at once: on a GPU each number would be waited for
+            return chosen
         return draw(logits, draws, temperature=sampling.temperature, top_k=self.top_k, top_p=sampling.top_p)
 
 
@@ -161,7 +162,8 @@ def draw(logits: Tensor, draws: Tensor, *, temperature: float, top_k: int, top_p
     found = torch.searchsorted(bounds, (draws * bounds[:, -1])[:, None], right=True)
     # A draw just below 1 may round up to the last bound.
     last = (shares > 0).sum(dim=-1, keepdim=True) - 1
-    return [int(token) for token in tokens.cpu().gather(1, torch.minimum(found, last))[:, 0]]
+    chosen: list[int] = tokens.cpu().gather(1, torch.minimum(found, last))[:, 0].tolist()
+    return chosen
 
 
 def _draws(batch: Sequence[Patches], seeds: Sequence[Sequence[int]], length: int) -> Tensor:
