@@ -1,6 +1,8 @@
 """Lanes: a batch in pieces side by side, put together in order."""
 
+import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -69,3 +71,20 @@ def test_an_error_in_a_lane_reaches_the_caller(three_threads):
     with pytest.raises(ValueError, match="inside"):
         run_in_lanes(forward, pictures(5))
     assert run_in_lanes(first_value, pictures(5)).shape == (5, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_has_lanes_of_its_own(three_threads):
+    """As readers of other libraries are: it has the parent's memory and none of its threads."""
+    run_in_lanes(first_value, pictures(9))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if run_in_lanes(first_value, pictures(9)).flatten().tolist() == list(range(9)) else 1)
+    deadline = time.monotonic() + 30
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            pytest.fail("the child waits for threads that it does not have")
+        time.sleep(0.05)
+    assert os.waitstatus_to_exitcode(ended[1]) == 0

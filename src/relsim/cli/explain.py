@@ -87,6 +87,7 @@ def explain(
     from relsim.explain.nearest import read_captions
     from relsim.explain.pair import Settings
     from relsim.figures.style import save
+    from relsim.models.eight_bits import ROUNDINGS
 
     written = _written(out, maps, [first, second])
     if not 0 < patch < 1:
@@ -96,12 +97,13 @@ def explain(
     given = options.with_environment(options.model_options(checkpoint, base_model, device, dtype, recipe))
     beside = given["checkpoint_dir"] == DEFAULT
     placed = {name: value for name, value in (("device", device), ("dtype", dtype)) if value is not None}
+    writing = {name: value for name, value in placed.items() if value not in ROUNDINGS}  # captioners have no 8 bits
     model = options.load_model(given)
     found = model.explain(
         *images,
         names=(first, second),
         attributes=_attributes(attributes or (DEFAULT_ATTRIBUTES if beside else _NONE), placed),
-        writer=_captioner(captioner or (DEFAULT_CAPTIONER if beside else _NONE), placed),
+        writer=_captioner(captioner or (DEFAULT_CAPTIONER if beside else _NONE), writing),
         check=check,
         settings=Settings(steps=steps, share=patch, curves=not quick, towards=towards, captions=bank, count=nearest),
     )

@@ -54,7 +54,7 @@ def choose_dtype(device: torch.device, name: str | torch.dtype | None = None, *,
         name = str(name).removeprefix("torch.")
     if name is not None:
         if name not in DTYPES:
-            raise DeviceError(f"unknown precision {name!r}; known are {', '.join(DTYPES)}")
+            raise DeviceError(f"unknown precision {name!r}; known are {', '.join(DTYPES)}, for metrics int8 and fp8")
         if name == "float16" and device.type == "cpu":
             raise DeviceError("float16 is for CUDA; a CPU computes in float32 or bfloat16")
         return DTYPES[name]

@@ -7,6 +7,7 @@ has nothing to split and keeps torch's own threads.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,3 +78,8 @@ def _pool(count: int) -> ThreadPoolExecutor:
     started.wait()
     torch.set_num_threads(threads)
     return pool
+
+
+if hasattr(os, "register_at_fork"):
+    # A child has the pool and none of its threads: it would wait for them for ever.
+    os.register_at_fork(after_in_child=_pool.cache_clear)
