@@ -24,6 +24,8 @@ def test_people_read_what_programs_get(verb, document):
     for extra in found["extras"]:
         assert f"  {extra['name']:<24}{'installed' if extra['installed'] else 'missing: ' + extra['command']}\n" in text
     assert f"computes on   {found['device']} in {found['precision']}," in text
+    large = found["precision_of_large_models"]
+    assert (f", large models in {large}," in text) == (large != found["precision"])
 
 
 def test_offline_is_said(run, environment, tmp_path):

@@ -22,9 +22,10 @@ def doctor(*, as_json: options.AsJson = False) -> None:
     from relsim import environment
 
     found = environment.inspect(accelerators=True)
-    device, precision = _choice()
+    device, precision, large = _choice()
     if as_json:
         document = {"schema": "relsim.doctor/1", **found.to_dict(), "device": device, "precision": precision}
+        document["precision_of_large_models"] = large
         print_json(document)
         return
     _line("relsim", found.relsim)
@@ -35,7 +36,8 @@ def doctor(*, as_json: options.AsJson = False) -> None:
     for line in _accelerators(found):
         _line("accelerator", line)
     if device is not None:
-        _line("computes on", f"{device} in {precision}, unless --device and --dtype say otherwise")
+        beyond = "" if large == precision else f", large models in {large}"
+        _line("computes on", f"{device} in {precision}{beyond}, unless --device and --dtype say otherwise")
     emit("\npackages")
     for name, version in found.packages.items():
         _line(f"  {name}", version or "not installed", width=26)
@@ -48,14 +50,15 @@ def doctor(*, as_json: options.AsJson = False) -> None:
         _line(f"  {extra.name}", "installed" if extra.installed else f"missing: {extra.command}", width=26)
 
 
-def _choice() -> tuple[str | None, str | None]:
-    """Device and precision that a model would get, None where torch cannot be imported."""
+def _choice() -> tuple[str | None, str | None, str | None]:
+    """The device, and the precision that a small and a large model would get; None where torch cannot be imported."""
     try:
-        from relsim.models.devices import choose_device, choose_dtype
+        from relsim.models.devices import MATTERS, choose_device, choose_dtype
     except (ImportError, OSError, RuntimeError):  # the line above has said what is wrong with torch
-        return None, None
+        return None, None, None
     device = choose_device()
-    return str(device), str(choose_dtype(device)).removeprefix("torch.")
+    small, large = (str(choose_dtype(device, weights=weights)).removeprefix("torch.") for weights in (0, MATTERS))
+    return str(device), small, large
 
 
 def _line(label: str, text: str, width: int = _LABEL_WIDTH) -> None:
