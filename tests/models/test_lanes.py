@@ -3,12 +3,13 @@
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
-from relsim.models.lanes import run_in_lanes, split_evenly
+from relsim.models.lanes import run_in_lanes, split_evenly, split_in_lanes
 from relsim.models.pixels import Patches
 
 
@@ -48,6 +49,14 @@ def first_value(batch):
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 17])
 def test_rows_come_back_in_order(three_threads, count):
     assert run_in_lanes(first_value, pictures(count)).flatten().tolist() == list(range(count))
+
+
+@pytest.mark.parametrize(("threads", "count", "lanes"), [(4, 2, 1), (4, 3, 3), (4, 9, 4), (16, 15, 15), (16, 11, 1)])
+def test_a_batch_a_little_smaller_than_the_cores_still_has_lanes(monkeypatch, threads, count, lanes):
+    """Fifteen pictures of 448 pixels are a batch; on sixteen cores they are fifteen lanes and no product in common."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr("relsim.models.lanes._pool", lambda _: ThreadPoolExecutor(1))
+    assert len(split_in_lanes(first_value, pictures(count), [1] * count)) == lanes
 
 
 def test_each_lane_has_one_thread_and_the_caller_keeps_its_own(three_threads):

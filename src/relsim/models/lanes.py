@@ -38,11 +38,11 @@ def split_in_lanes(
     run: Callable[[Sequence[ItemT]], ResultT], batch: Sequence[ItemT], costs: Sequence[int]
 ) -> list[tuple[list[int], ResultT]]:
     """What `run` makes of each lane's share of a batch, with the rows of that share; lanes cost about the same."""
-    count = torch.get_num_threads()
-    if count == 1 or len(batch) < count:  # with fewer pictures than cores, lanes would leave some idle
+    threads = torch.get_num_threads()
+    if threads == 1 or 4 * len(batch) < 3 * threads:  # with few pictures, lanes would leave many cores idle
         return [(list(range(len(batch))), run(batch))]
-    lanes = split_evenly(costs, count)
-    results = _pool(count).map(lambda rows: run([batch[row] for row in rows]), lanes)
+    lanes = split_evenly(costs, threads)
+    results = _pool(threads).map(lambda rows: run([batch[row] for row in rows]), lanes)
     return list(zip(lanes, results, strict=True))
 
 
