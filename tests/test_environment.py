@@ -204,3 +204,21 @@ def test_a_torch_that_cannot_be_imported_is_reported(tmp_path):
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=True
     )
     assert result.stdout == "torch cannot be used: libcudart.so.13: cannot open shared object file\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [
+        ("max 100000\n", 64),
+        ("200000 100000\n", 2),
+        ("150000 100000", 2),
+        ("10000 100000", 1),
+        ("9900000 100000", 64),
+        ("", 64),
+    ],
+)
+def test_a_container_has_as_many_cores_as_it_is_given_time_of(tmp_path, monkeypatch, limit, cores):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)), raising=False)
+    (tmp_path / "cpu.max").write_text(limit)
+    assert environment.usable_cores(tmp_path / "cpu.max") == cores
+    assert environment.usable_cores(tmp_path / "absent") == 64

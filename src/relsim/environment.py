@@ -266,11 +266,13 @@ def _json_ready(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def usable_cores(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Cores that this process may use: those that it may run on, or as many as its container is given time of."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = (_read(limit) or "").strip().partition(" ")  # in microseconds; "max" stands for no limit
+    if quota.isdecimal() and period.isdecimal() and int(period) > 0:
+        return max(1, min(cores, round(int(quota) / int(period))))
+    return cores
 
 
 def _read(path: Path) -> str | None:
