@@ -1,6 +1,8 @@
 """How many requests, and how many bytes, a store is asked for: each costs money and a journey."""
 
 import hashlib
+import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -121,6 +123,41 @@ def test_images_of_a_row_group_are_one_request(store, stored):
         assert read_bytes(record.source) == images[record.image_id]
     assert sum(store.asked) < 1.2 * IMAGES * IMAGE_BYTES
     assert len(store.asked) < IMAGES / 4
+
+
+def test_threads_that_begin_a_part_at_once_fetch_it_once(store, stored):
+    """What reads a part of a collection for workers of Ray asks for sixteen images at a time."""
+    folder, _ = stored
+    records = list_images([f"counted://{folder}"])
+    store.asked.clear()
+    store.delay = 0.01
+    assert list(pictures.read_part(records).pictures) == [record.image_id for record in records]
+    assert sum(store.asked) < 1.2 * IMAGES * IMAGE_BYTES
+    assert len(store.asked) < IMAGES / 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_that_was_forked_while_a_part_was_opened_reads_it(store, stored):
+    """The thread that opens it, and holds its lock, is not there in the new process."""
+    folder, images = stored
+    record = list_images([f"counted://{folder}"])[0]
+    store.delay = 0.5
+    thread = threading.Thread(target=read_bytes, args=[record.source])
+    thread.start()
+    while not store.at_once:
+        time.sleep(0.001)
+    child = os.fork()
+    if not child:
+        os._exit(7 if read_bytes(record.source) == images[record.image_id] else 1)
+    end = time.monotonic() + 60
+    while (found := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
+        time.sleep(0.01)
+    if found == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    thread.join()
+    assert os.waitstatus_to_exitcode(found[1]) == 7
 
 
 def test_few_parts_keep_what_was_fetched(store, stored, monkeypatch):

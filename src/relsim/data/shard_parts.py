@@ -7,8 +7,9 @@ way the bytes are compared with the row's SHA-256.
 At an address one request fetches the images of a whole row group, which a few parts at a time keep: to walk from image
 to image would be a request for each, and each waits for the one before.
 
-A part is opened when it is first needed, in each process by itself, and read at given places only, so that threads, and
-processes that were forked, may share it. A part that has been replaced since is opened again.
+A part is opened when it is first needed, in each process by itself and there by one thread, for which others wait: a
+pool of threads asks for the first images of a part all at once. It is read at given places only, so threads share it. A
+part that has been replaced since is opened again.
 """
 
 from __future__ import annotations
@@ -47,10 +48,13 @@ def read_shard_image(part: str, row: int, *, max_bytes: int) -> bytes:
     Raises `ImageError`: with the row's own status and reason where it has no image, else with what is wrong.
     """
     try:
-        if is_remote(part):  # asked for once: a part that is finished stays as it is
-            return _opened(part, ()).image(row, max_bytes)
-        info = os.stat(part)  # noqa: PTH116 - once for each image
-        return _opened(part, (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)).image(row, max_bytes)
+        version: tuple[int, ...] = ()  # at an address asked for once: a part that is finished stays as it is
+        if not is_remote(part):
+            info = os.stat(part)  # noqa: PTH116 - once for each image
+            version = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+        with _table_lock:  # else threads that come at once would each make a part of their own
+            found = _opened(part, version)
+        return found.image(row, max_bytes)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageError(Status.MISSING, "the part that should hold it does not exist") from error
     except OSError as error:
@@ -63,25 +67,16 @@ def read_shard_image(part: str, row: int, *, max_bytes: int) -> bytes:
 
 
 class _OpenPart:
-    """A part that images are read from: its footer, what its rows say, and, once they are found, their places."""
+    """A part that images are read from: its footer, what its rows say, and, once they are found, their places.
+
+    Making one reads nothing; it is looked at when the first image is asked for.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        if is_remote(path):
-            self._at = functools.partial(read_range, path)
-        else:
-            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-            self._at = functools.partial(os.pread, self._descriptor)
-        with opened(path) as source, text_file(source) as file:
-            self._footer = file.metadata
-            table = file.read(columns=["status", "reason", "sha256"], use_threads=False)
-        self._states: list[str] = table["status"].to_pylist()
-        self._reasons, self._digests = table["reason"].combine_chunks(), table["sha256"].combine_chunks()
-        self._starts = [0]
-        for group in range(self._footer.num_row_groups):
-            self._starts.append(self._starts[-1] + self._footer.row_group(group).num_rows)
+        self._looking = threading.Lock()  # threads that need the same part, or group, wait for one of them
+        self._looked = False
         self._spans: dict[int, dict[int, tuple[int, int]] | None] = {}
-        self._finding = threading.Lock()
         self._fetched: tuple[int, bytes] = (0, b"")  # where it lies in the file, and what
         self._kept = threading.local()
 
@@ -90,13 +85,16 @@ class _OpenPart:
             os.close(self._descriptor)
 
     def image(self, row: int, max_bytes: int) -> bytes:
+        with self._looking:
+            if not self._looked:
+                self._look()
         if row >= len(self._states):
             raise ImageError(Status.MISSING, f"the part has {len(self._states):,} rows and none of number {row:,}")
         if self._states[row] != Status.OK.value:
             reason = self._reasons[row].as_py() or "it could not be downloaded"
             raise ImageError(Status(self._states[row]), reason)
         group = bisect.bisect_right(self._starts, row) - 1
-        with self._finding:  # threads that need the same group wait for one of them
+        with self._looking:
             if group not in self._spans:
                 self._spans[group] = self._find(group)
         spans = self._spans[group]
@@ -109,6 +107,22 @@ class _OpenPart:
         if hashlib.sha256(data).hexdigest() != self._digests[row].as_py():
             raise ImageError(Status.DAMAGED, "its bytes are not those that were stored: the SHA-256 differs")
         return data
+
+    def _look(self) -> None:
+        if is_remote(self._path):
+            self._at = functools.partial(read_range, self._path)
+        elif not hasattr(self, "_descriptor"):  # it may be damaged, and looked at again
+            self._descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            self._at = functools.partial(os.pread, self._descriptor)
+        with opened(self._path) as source, text_file(source) as file:
+            self._footer = file.metadata
+            table = file.read(columns=["status", "reason", "sha256"], use_threads=False)
+        self._states: list[str] = table["status"].to_pylist()
+        self._reasons, self._digests = table["reason"].combine_chunks(), table["sha256"].combine_chunks()
+        self._starts = [0]
+        for group in range(self._footer.num_row_groups):
+            self._starts.append(self._starts[-1] + self._footer.row_group(group).num_rows)
+        self._looked = True
 
     def forget(self) -> None:
         """Drop what was fetched beforehand; it can be read again."""
@@ -159,6 +173,7 @@ class _OpenPart:
         return data
 
 
+_table_lock = threading.Lock()
 _fetched_parts: deque[_OpenPart] = deque()
 _fetched_lock = threading.Lock()
 
@@ -166,3 +181,15 @@ _fetched_lock = threading.Lock()
 @functools.lru_cache(maxsize=_OPEN_PARTS)
 def _opened(path: str, _version: tuple[int, ...]) -> _OpenPart:
     return _OpenPart(path)
+
+
+def _begin_anew() -> None:
+    """In a process that was forked: a lock that was held is held for ever, by a thread that is not there."""
+    global _table_lock, _fetched_lock
+    _table_lock, _fetched_lock = threading.Lock(), threading.Lock()
+    _fetched_parts.clear()
+    _opened.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
