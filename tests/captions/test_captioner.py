@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +13,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from relsim.captions.answering import load_answering
 from relsim.captions.checkpoint import read_captioner
+from relsim.encoders.base import shrink_of
 from relsim.errors import CheckpointError
 from relsim.models.generation import Sampling
 from relsim.models.pixels import normalized
@@ -244,3 +246,12 @@ def test_settings_out_of_range_are_refused(wrong):
 def test_what_is_no_picture_is_refused(captioner):
     with pytest.raises(TypeError):
         captioner.caption(["a.png"])
+
+
+def test_pictures_made_smaller_are_the_same_to_it(load_captioner, noise):
+    """They are what workers of Ray send, and the captions are those of whole pictures."""
+    captioner = load_captioner(recipe="crop56")
+    for size in [(300, 200), (57, 56), (9, 20)]:
+        small = shrink_of(captioner)(noise(*size))
+        assert max(small.size) <= 56
+        assert np.array_equal(captioner.prepare(small).pixels, captioner.prepare(noise(*size)).pixels)

@@ -11,6 +11,7 @@ from tokenizers.models import WordLevel
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
 from relsim.captions.interesting import InterestingFilter
+from relsim.encoders.base import shrink_of
 from relsim.errors import CheckpointError
 from relsim.models.pixels import PixelConfig, Recipe, cut, normalized
 from relsim.models.prompt import FILTER_PROMPT, yes_no_tokens
@@ -152,6 +153,15 @@ def test_a_filter_of_older_training_is_known_by_its_task(load_filter, pictures):
 def test_values_that_cannot_be_used_are_named(load_filter, wrong, told):
     with pytest.raises(CheckpointError, match=told):
         load_filter(wrong)
+
+
+def test_pictures_made_smaller_are_the_same_to_it(load_filter, noise):
+    """They are what workers of Ray send, and the probabilities are those of whole pictures."""
+    found = load_filter(recipe="squash56")
+    for size in [(300, 200), (57, 56), (9, 20)]:
+        small = shrink_of(found)(noise(*size))
+        assert max(small.size) <= 56
+        assert np.array_equal(found.prepare(small).pixels, found.prepare(noise(*size)).pixels)
 
 
 def test_a_captioner_is_refused(golden, copy_of_captioner):

@@ -109,8 +109,10 @@ def test_an_exception_in_a_worker_is_one_line_and_leaves_no_table(start, cluster
     assert not (tmp_path / "t").exists()
 
 
-def test_files_decoded_in_part_give_the_vectors_of_one_process(start_verb, cluster, golden, contents, tmp_path):
-    """The golden encoder, with JPEG files that are larger than what its recipe keeps of them."""
+def test_smaller_pictures_and_files_decoded_in_part_give_the_vectors_of_one_process(
+    start_verb, cluster, golden, contents, tmp_path
+):
+    """The golden encoder, with JPEG files that are larger than what its recipe keeps of them, and so travels."""
     (tmp_path / "jpeg").mkdir()
     for number in range(20):
         coarse = np.random.default_rng(number).integers(0, 256, (12, 16, 3), dtype=np.uint8)
@@ -118,11 +120,13 @@ def test_files_decoded_in_part_give_the_vectors_of_one_process(start_verb, clust
     model = ("-c", golden / "relsim", "--base-model", golden / "base", "--device", "cpu", "--dtype", "float32")
     command = ("embed", tmp_path / "jpeg", *model, "--recipe", "crop112", "--part-rows", "8")
     found = []
-    for name, options in (("exact", ()), ("one", ("--decode", "draft")), ("many", ("--decode", "draft", *cluster))):
+    draft = ("--decode", "draft")
+    for name, options in (("exact", ()), ("whole", cluster), ("one", draft), ("many", (*draft, *cluster))):
         with start_verb(*command, *options, "--out", tmp_path / name) as process:
             _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         found.append(contents(tmp_path / name))
-    exact, one, many = found
+    exact, whole, one, many = found
+    assert exact == whole
     assert one == many
     assert one[0] != exact[0]

@@ -108,6 +108,10 @@ class TestVectors:
         np.testing.assert_allclose(encode_images(encoder, pictures), encode_images(plain, squares), atol=1e-6)
         assert encoder.fingerprint.differences(plain.fingerprint) == {"recipe": ("crop28", "native")}
         assert load(kind, folder, base, recipe="native").fingerprint == plain.fingerprint
+        for picture in pictures:
+            small = encoder.shrink(picture)
+            assert small.width * small.height == min(picture.width * picture.height, 28 * 28)
+            assert np.array_equal(encoder.prepare(small), encoder.prepare(picture))
 
     def test_a_table_can_make_its_encoder_again(self, published, kind):
         folder, base, _ = published[kind]

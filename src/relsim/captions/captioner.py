@@ -14,6 +14,7 @@ from PIL import Image
 from relsim.captions.answering import load_answering, usual_tokens
 from relsim.captions.checkpoint import read_captioner, stop_tokens
 from relsim.data.images import preprocess_image
+from relsim.encoders.base import Shrink
 from relsim.encoders.stream import cut_by_cost
 from relsim.fingerprint import Fact, Fingerprint
 from relsim.models.embedded import embedded_name
@@ -152,6 +153,11 @@ class Captioner:
             return facts
         drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed}
         return facts | drawn | {"top_k": self._decoder.top_k}
+
+    @property
+    def shrink(self) -> Shrink:
+        """What makes a picture smaller without a difference: its recipe."""
+        return self.recipe.shrink
 
     def prepare(self, image: Image.Image) -> Patches:
         """Cut an RGB picture into patches by this captioner's recipe. Thread-safe."""

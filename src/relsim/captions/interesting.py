@@ -29,7 +29,7 @@ from torch import Tensor
 from relsim.captions.answering import load_answering, usual_tokens
 from relsim.captions.checkpoint import FILTER_KIND, CaptionerFiles, is_filter, read_files
 from relsim.data.images import preprocess_image
-from relsim.encoders.base import Vectors
+from relsim.encoders.base import Shrink, Vectors
 from relsim.encoders.stream import encode_images
 from relsim.errors import CheckpointError
 from relsim.fingerprint import Fingerprint
@@ -134,6 +134,11 @@ class InterestingFilter:
     def budget(self, batch_size: int) -> int:
         """Cost of so many pictures as the recipe makes them, or of 448 x 448 where it leaves them their own size."""
         return batch_size * usual_tokens(self.recipe, self._pixels, self._prompt)
+
+    @property
+    def shrink(self) -> Shrink:
+        """What makes a picture smaller without a difference: its recipe."""
+        return self.recipe.shrink
 
     def prepare(self, image: Image.Image) -> Patches:
         """Cut an RGB picture into patches by this filter's recipe. Thread-safe."""

@@ -120,7 +120,7 @@ def filtering(options: Mapping[str, Any], where: Where) -> Iterator[Filtering]:
         def to_file(
             records: Sequence[ImageRecord], out: Path, *, threshold: float, batch_size: int, **settings: Any
         ) -> FilterResult:
-            engine = ray_outcomes(options, facts.fingerprint, cluster, threshold=threshold, batch_size=batch_size)
+            engine = ray_outcomes(options, facts, cluster, threshold=threshold, batch_size=batch_size)
             return filter_to_file_by(records, engine, facts.fingerprint, threshold, out, **settings)
 
         yield Filtering(facts.fingerprint, facts.threshold, to_file)

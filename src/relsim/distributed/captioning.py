@@ -14,17 +14,18 @@ from relsim.data.records import ImageRecord
 from relsim.distributed.cluster import Cluster
 from relsim.distributed.engine import PREPARING_THREADS, ask, pieces, require_same, work_on
 from relsim.distributed.pictures import ReadPart, read_part
-from relsim.encoders.base import draft_of
+from relsim.encoders.base import Shrink, draft_of, shrink_of
 from relsim.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionerFacts:
-    """What is told of a captioner, what its rows depend on, and how it wants files read."""
+    """What is told of a captioner, what its rows depend on, and how to read files for it."""
 
     fingerprint: Fingerprint
     made_by: Fingerprint
     draft: int | None = None
+    shrink: Shrink | None = None
 
 
 def facts_of(options: Mapping[str, Any], plan: Plan, cluster: Cluster) -> CaptionerFacts:
@@ -39,7 +40,8 @@ def ray_windows(options: Mapping[str, Any], plan: Plan, facts: CaptionerFacts, c
     """
 
     def engine(records: Sequence[ImageRecord]) -> Generator[list[Outcome], None, None]:
-        work, read = _CaptionCall(options, plan, facts.fingerprint), partial(read_part, draft=facts.draft)
+        work = _CaptionCall(options, plan, facts.fingerprint)
+        read = partial(read_part, draft=facts.draft, shrink=facts.shrink)
         yield from work_on(pieces(records, plan.window), work, cluster, read=read)
 
     return engine
@@ -64,4 +66,4 @@ class _CaptionCall:
 
 def _facts(options: Mapping[str, Any], plan: Plan) -> CaptionerFacts:
     captioner = Captioner.load(**options)
-    return CaptionerFacts(captioner.fingerprint, made_by(captioner, plan), draft_of(captioner))
+    return CaptionerFacts(captioner.fingerprint, made_by(captioner, plan), draft_of(captioner), shrink_of(captioner))

@@ -17,7 +17,7 @@ from relsim.distributed.cluster import Cluster
 from relsim.distributed.engine import PREPARING_THREADS, ask, require_same, work_on
 from relsim.distributed.pictures import ReadPart, read_part
 from relsim.encoders import registry
-from relsim.encoders.base import AnyEncoder, draft_of
+from relsim.encoders.base import AnyEncoder, Shrink, draft_of, shrink_of
 from relsim.encoders.stream import DEFAULT_BUDGET, Outcome, batch_halving
 from relsim.fingerprint import Fingerprint
 from relsim.vectors.build import EmbeddedPart, Engine, Progress, embed_part
@@ -37,12 +37,13 @@ class EncoderCall:
 
 @dataclass(frozen=True, slots=True)
 class EncoderFacts:
-    """What a table has to know of an encoder: fingerprint, D, and how to make it again; and how it wants files read."""
+    """What a table has to know of an encoder: fingerprint, D, and how to make it again; and how files are read."""
 
     fingerprint: Fingerprint
     dimension: int
     origin: Mapping[str, Any]
     draft: int | None = None
+    shrink: Shrink | None = None
 
 
 def facts_of(call: EncoderCall, cluster: Cluster) -> EncoderFacts:
@@ -66,7 +67,8 @@ def ray_engine(
 
     def engine(parts: Iterable[Sequence[ImageRecord]]) -> Iterator[EmbeddedPart]:
         work = _EmbedCall(call, facts.fingerprint, budget)
-        for part in work_on(parts, work, cluster, read=partial(read_part, draft=facts.draft)):
+        read = partial(read_part, draft=facts.draft, shrink=facts.shrink)
+        for part in work_on(parts, work, cluster, read=read):
             if on_outcome is not None:
                 outcomes: tuple[Outcome, ...] = (*part.failures, *part.encoded)
                 for outcome in outcomes:
@@ -94,4 +96,4 @@ class _EmbedCall:
 def _facts(call: EncoderCall) -> EncoderFacts:
     encoder = call.load()
     origin = registry.origin_of(call.name, encoder, call.options)
-    return EncoderFacts(encoder.fingerprint, encoder.dimension, origin, draft_of(encoder))
+    return EncoderFacts(encoder.fingerprint, encoder.dimension, origin, draft_of(encoder), shrink_of(encoder))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from relsim.captions.filtering import Outcome, OutcomeEngine, batch_halving, filter_records
@@ -15,17 +16,19 @@ from relsim.captions.interesting import DEFAULT_BATCH, InterestingFilter
 from relsim.data.records import ImageRecord
 from relsim.distributed.cluster import Cluster
 from relsim.distributed.engine import PREPARING_THREADS, ask, pieces, require_same, work_on
-from relsim.distributed.pictures import ReadPart
+from relsim.distributed.pictures import ReadPart, read_part
+from relsim.encoders.base import Shrink, shrink_of
 from relsim.encoders.stream import WINDOW_BATCHES
 from relsim.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
 class FilterFacts:
-    """What is told of a filter: its fingerprint and the threshold that it comes with."""
+    """What is told of a filter, its fingerprint and the threshold that it comes with; and how to read files for it."""
 
     fingerprint: Fingerprint
     threshold: float
+    shrink: Shrink | None = None
 
 
 def facts_of(options: Mapping[str, Any], cluster: Cluster) -> FilterFacts:
@@ -35,7 +38,7 @@ def facts_of(options: Mapping[str, Any], cluster: Cluster) -> FilterFacts:
 
 def ray_outcomes(
     options: Mapping[str, Any],
-    fingerprint: Fingerprint,
+    facts: FilterFacts,
     cluster: Cluster,
     *,
     threshold: float,
@@ -45,10 +48,11 @@ def ray_outcomes(
 
     Raises `FingerprintMismatchError` where a worker has another filter, and `ClusterError`.
     """
-    call = _FilterCall(options, fingerprint, threshold, batch_size)
+    call = _FilterCall(options, facts.fingerprint, threshold, batch_size)
+    read = partial(read_part, shrink=facts.shrink)
 
     def engine(records: Sequence[ImageRecord]) -> Iterator[Outcome]:
-        for outcomes in work_on(pieces(records, WINDOW_BATCHES * batch_size), call, cluster):
+        for outcomes in work_on(pieces(records, WINDOW_BATCHES * batch_size), call, cluster, read=read):
             yield from outcomes
 
     return engine
@@ -73,4 +77,4 @@ class _FilterCall:
 
 def _facts(options: Mapping[str, Any]) -> FilterFacts:
     interesting = InterestingFilter.load(**options)
-    return FilterFacts(interesting.fingerprint, interesting.threshold)
+    return FilterFacts(interesting.fingerprint, interesting.threshold, shrink_of(interesting))

@@ -7,14 +7,14 @@ it is called from one thread at a time. `cost` tells how much of the memory budg
 Vectors are float32, shape (N, D), rows of unit length. A row never depends on the rest of its batch.
 
 An encoder may know more than that: sentences (`TextEncoder`), what a manifest says of a picture (`RecordEncoder`), or
-that queries are embedded otherwise than what they are to find (`QueryEncoder`), or be content with files that are
-decoded in part (`Drafting`). A measure that has no vectors, only
+that queries are embedded otherwise than what they are to find (`QueryEncoder`), be content with files that are
+decoded in part (`Drafting`), or begin by making pictures smaller (`Shrinking`). A measure that has no vectors, only
 distances of pairs, is `Pairwise`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -110,6 +110,24 @@ class Drafting(Protocol):
 def draft_of(reader: object) -> int | None:
     """The least side in pixels that an encoder or captioner needs of a file, None where it needs the whole."""
     return reader.draft if isinstance(reader, Drafting) else None
+
+
+Shrink = Callable[[Image.Image], Image.Image]
+"""Makes of an RGB picture one of fewer pixels. It can be pickled, and raises nothing."""
+
+
+@runtime_checkable
+class Shrinking(Protocol):
+    """What makes vectors or captions of pictures that it makes smaller first, so that the smaller ones would do."""
+
+    @property
+    def shrink(self) -> Shrink:
+        """Gives a picture, or itself, of which `prepare` makes the same as of the whole one, bit for bit."""
+
+
+def shrink_of(reader: object) -> Shrink | None:
+    """How pictures may be made smaller before an encoder, captioner or filter gets them; None where they may not."""
+    return reader.shrink if isinstance(reader, Shrinking) else None
 
 
 @runtime_checkable

@@ -21,6 +21,7 @@ keeps the vector of a plain grey or edgeless picture finite and of unit length: 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from typing import Literal, get_args
 
@@ -28,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from relsim.encoders.base import Vectors
+from relsim.encoders.base import Shrink, Vectors
 from relsim.errors import EncoderError
 from relsim.fingerprint import Fingerprint
 
@@ -121,6 +122,11 @@ class DescriptorEncoder:
             }
         )
 
+    @property
+    def shrink(self) -> Shrink:
+        """What makes a picture smaller without a difference: the squash."""
+        return partial(_squashed, side=self.side)
+
     def prepare(self, image: Image.Image) -> NDArray[np.float32]:
         """The picture's vector (D,). Thread-safe."""
         pixels = squash(image, self.side)
@@ -147,6 +153,11 @@ def squash(image: Image.Image, side: int) -> NDArray[np.uint8]:
     """The picture as (side, side, 3) bytes of RGB, whatever its shape: bilinear, each source pixel counted."""
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     return np.asarray(rgb.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+def _squashed(image: Image.Image, side: int) -> Image.Image:
+    """The squash as a picture, which another squash leaves as it is; or one that is no larger itself."""
+    return image if image.width * image.height <= side**2 else Image.fromarray(squash(image, side))
 
 
 def colour_half(pixels: NDArray[np.uint8], grid: int) -> Floats:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from relsim.encoders.base import Vectors
+from relsim.encoders.base import Shrink, Vectors
 from relsim.fingerprint import Fingerprint
 from relsim.models.pixels import Patches
 from relsim.models.query_vlm import QueryVLM
@@ -35,6 +35,11 @@ class RelationalEncoder:
     def draft(self) -> int | None:
         """The least side in pixels that it needs of a JPEG file, None where files are decoded whole."""
         return self.vlm.draft
+
+    @property
+    def shrink(self) -> Shrink:
+        """What makes a picture smaller without a difference: its recipe."""
+        return self.vlm.recipe.shrink
 
     def prepare(self, image: Image.Image) -> Patches:
         """Cut an RGB picture into patches. Thread-safe."""

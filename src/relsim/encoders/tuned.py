@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
-from relsim.encoders.base import Vectors
+from relsim.encoders.base import Shrink, Vectors
 from relsim.encoders.towers import (
     DEFAULT_MODELS,
     Kind,
@@ -70,6 +70,11 @@ class TunedEncoder(TowerEncoder):
         """Weights, recipe, preprocessing and precision."""
         facts = {**self.tower.facts, "recipe": self.recipe.value, "dimension": self.dimension}
         return Fingerprint.of({"encoder": self.name, **facts})
+
+    @property
+    def shrink(self) -> Shrink:
+        """What makes a picture smaller without a difference: its recipe."""
+        return self.recipe.shrink
 
     def prepare(self, image: Image.Image) -> Pixels:
         """Pixels (3, H, W) by the recipe and the image processor. Thread-safe."""

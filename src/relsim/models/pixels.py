@@ -85,6 +85,15 @@ class Recipe:
             return image
         return image.resize((self.side, self.side), Image.Resampling.LANCZOS)
 
+    def shrink(self, image: Image.Image) -> Image.Image:
+        """A picture of fewer pixels of which `apply` makes the very same, or `image` where this has none to spare.
+
+        What `apply` gives is such a picture, for it leaves a square of its own side as it is.
+        """
+        if self.side is None or image.width * image.height <= self.side**2:
+            return image
+        return self.apply(image)
+
 
 Recipe.NATIVE = Recipe()
 Recipe.CROP448 = Recipe("crop", 448)
