@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from relsim.data import shard_parts
+from relsim.data import images, shard_parts
 from relsim.data.images import read_bytes
 from relsim.data.manifest import ManifestRow
 from relsim.data.records import Failure, ImageRecord, Status
@@ -171,7 +171,7 @@ def test_few_parts_keep_what_was_fetched(store, stored, monkeypatch):
     assert len(list(folder.glob("*.parquet"))) == 4
 
 
-def test_images_at_addresses_are_asked_for_ahead_and_come_in_order(store, tmp_path):
+def test_images_at_addresses_are_asked_for_ahead_and_come_in_order(store, tmp_path, monkeypatch):
     records = []
     for number in range(40):
         path = tmp_path / f"{number:02d}.png"
@@ -179,7 +179,11 @@ def test_images_at_addresses_are_asked_for_ahead_and_come_in_order(store, tmp_pa
         records.append(ImageRecord(path.stem, f"counted://{path}"))
     (tmp_path / "07.png").write_bytes(b"no picture")
     store.delay = 0.02
+    threads, decode = set(), images.decode_image
+    monkeypatch.setattr(images, "decode_image", lambda *a, **b: threads.add(threading.get_ident()) or decode(*a, **b))
     part = pictures.read_part(records)
+    assert threads == {threading.get_ident()}  # sixteen that are decoded at once are much memory
+    assert len(store.asked) == len(records)
     assert 4 < store.most_at_once <= pictures._ASKED
     assert list(part.pictures) == [record.image_id for record in records]
     assert isinstance(part.pictures["07"], Failure)

@@ -28,7 +28,7 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -47,6 +47,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM
 _log = logging.getLogger(__name__)
 _registry_lock = threading.Lock()
 
+Read = Callable[[], bytes]  # as `read_bytes` of an image that is known
 _BYTE_MAX, _WORD_MAX = 255, 65_535
 _HIGH_BYTE_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _SPECIAL_FILES = (
@@ -86,11 +87,12 @@ def read_image(record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS, draft: i
 
 
 def load_image(
-    record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS, draft: int | None = None
+    record: ImageRecord, *, limits: Limits = DEFAULT_LIMITS, draft: int | None = None, read: Read | None = None
 ) -> LoadedImage | Failure:
-    """Like `read_image`, but a bad image is returned as a `Failure` instead of raised."""
+    """Like `read_image`, but a bad image is a `Failure`; `read` stands for `read_bytes` where it has been called."""
     try:
-        return read_image(record, limits=limits, draft=draft)
+        data = read_bytes(record.source, limits=limits) if read is None else read()
+        return LoadedImage(record, decode_image(data, limits=limits, draft=draft))
     except ImageError as error:
         return Failure(record, Status(error.status), error.reason)
 

@@ -8,18 +8,18 @@ takes no more memory than one of small ones.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import partial
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
 
 from PIL import Image
 
-from relsim.data.images import load_image
+from relsim.data.images import Read, load_image, read_bytes
 from relsim.data.records import Failure, ImageRecord, LoadedImage
 from relsim.data.remote import is_remote
 from relsim.encoders.base import Shrink
-from relsim.encoders.stream import Load
 
 PIXEL_BYTES = 256 * 2**20
 """Pixels of a part that travel: those of 256 pictures of a third of a megapixel, 1.7 times what `crop448` keeps."""
@@ -62,34 +62,38 @@ def read_part(
     """
     pictures: dict[str, tuple[tuple[int, int], bytes] | Failure] = {}
     held = 0
-    for record, loaded in zip(records, _loaded(records, partial(_load, draft, shrink)), strict=False):
-        if isinstance(loaded, Failure):
-            pictures[record.image_id] = loaded
-            continue
-        held += 3 * loaded.image.width * loaded.image.height
-        if held > pixel_bytes:
-            break
-        pictures[record.image_id] = (loaded.image.size, loaded.image.tobytes())
+    with closing(_fetched(records)) as fetched:
+        for record, read in zip(records, fetched, strict=True):
+            loaded = load_image(record, draft=draft, read=read)
+            if isinstance(loaded, Failure):
+                pictures[record.image_id] = loaded
+                continue
+            image = loaded.image if shrink is None else shrink(loaded.image)
+            held += 3 * image.width * image.height
+            if held > pixel_bytes:
+                break
+            pictures[record.image_id] = (image.size, image.tobytes())
     return ReadPart(records, pictures, draft)
 
 
-def _load(draft: int | None, shrink: Shrink | None, record: ImageRecord) -> LoadedImage | Failure:
-    loaded = load_image(record, draft=draft)
-    return loaded if shrink is None or isinstance(loaded, Failure) else replace(loaded, image=shrink(loaded.image))
+def _fetched(records: Sequence[ImageRecord]) -> Generator[Read | None, None, None]:
+    """What gives the file of each picture, in order; None where it lies here.
 
-
-def _loaded(records: Sequence[ImageRecord], load: Load) -> Iterator[LoadedImage | Failure]:
-    """The pictures in order; those at addresses are asked for ahead."""
+    Files at addresses are asked for ahead, and decoded by the caller, one after the other: sixteen large pictures are
+    small files and much memory.
+    """
     if not any(is_remote(record.source) for record in records):
-        yield from map(load, records)
+        yield from (None for _ in records)
         return
     todo = iter(records)
-    pending: deque[Future[LoadedImage | Failure]] = deque()
+    pending: deque[Future[bytes]] = deque()
     pool = ThreadPoolExecutor(_ASKED, thread_name_prefix="asked")
     try:
-        pending.extend(pool.submit(load, record) for _, record in zip(range(_ASKED), todo, strict=False))
-        while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(load, record) for _, record in zip(range(1), todo, strict=False))
+        while True:
+            asked = islice(todo, _ASKED - len(pending))
+            pending.extend(pool.submit(read_bytes, record.source) for record in asked)
+            if not pending:
+                return
+            yield pending.popleft().result
     finally:
         pool.shutdown(cancel_futures=True)
