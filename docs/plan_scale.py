@@ -45,7 +45,7 @@ class Assumptions:
     gpu_images_per_second: float = _given(
         103, "extrapolated", "the 7B model on one H200, `crop448`: 60 % of what its arithmetic allows; no GPU was there"
     )
-    ray_share: float = _given(0.94, "measured", "two workers of Ray beside one process on these cores, start included")
+    ray_share: float = _given(0.97, "measured", "two workers of Ray beside one process on these cores, start included")
     busy: float = _given(0.9, "assumed", "share of the time that is not spent on waiting, failing and doing again")
     image_bytes: float = _given(100_000, "assumed", "a stored JPEG file of half a megapixel (drawn ones had 98 kB)")
     vector_bytes: float = _given(4 * 384, "exact", "384 numbers in float32")

@@ -6,6 +6,7 @@ Records are names alone, and nothing is read. What is in this file reaches the w
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from relsim.data.records import ImageRecord
@@ -44,6 +45,18 @@ class Names:
         return [(record.image_id, told(record, part.pictures.get(record.image_id))) for record in part.records]
 
 
+class Own:
+    """Tells of each part whether the worker has read it itself."""
+
+    def load(self):
+        return lambda part: part.draft == os.getpid()
+
+
+def read_slowly(records):
+    time.sleep(0.1)
+    return ReadPart(records, draft=os.getpid())  # a number that goes with the part
+
+
 def told(record, failure):
     """Why a picture cannot be used, if so; stages look for the very record."""
     assert failure is None or failure.record is record
@@ -78,6 +91,7 @@ def main():
         names = records(*"abc", "die", *"def", "unreadable", *"ghijkl")
         found["deaths"] = given(pieces(names, 5))
         found["none"] = given([])
+        found["own"] = list(work_on(map(records, map(str, range(60))), Own(), cluster, read=read_slowly))
         for name in ("fail", "hide"):
             found[name] = given([records("a"), records(name, "b")])
         for wish in ("die", "refuse"):

@@ -30,6 +30,13 @@ def test_parts_are_taken_as_they_are_needed_and_given_back_in_order(found):
     assert found["none"] == []
 
 
+def test_a_worker_reads_for_itself_what_was_not_read_in_time(found):
+    """One task that reads would need six seconds; the model takes no time."""
+    assert len(found["own"]) == 60
+    assert {True, False} == set(found["own"])
+    assert sum(found["own"]) > 20
+
+
 def test_pictures_that_kill_a_process_are_failures_and_all_others_are_done(found):
     died = {
         "die": "encoder: the process that worked on it, and no other image, died 2 times",

@@ -49,6 +49,13 @@ def test_results_come_in_order_whatever_is_finished_first(ledger):
     assert list(ledger.results()) == ["A", "B", "C"]
 
 
+def test_what_somebody_died_of_is_left_to_others(ledger):
+    ledger = ledger(part("a"), part("b"))
+    ledger.died(ledger.take(fresh=True))
+    assert ledger.take(fresh=True) is None
+    assert [names(ledger.take()), names(ledger.take(fresh=True))] == ["a", "b"]
+
+
 def test_no_more_parts_are_taken_than_lie_ahead_of_the_first_unfinished_one(ledger):
     taken = []
     ledger = ledger(*(part(str(number)) for number in range(100)), ahead=4)

@@ -30,9 +30,6 @@ _QUIET = {
 }
 
 
-READING_CPUS = 0.5
-"""What a task that reads pictures takes of the cores beside the models: it waits for disks and networks."""
-
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -97,7 +94,7 @@ def _with_places(resources: Mapping[str, float], workers: int | None) -> Cluster
     # Parts of the largest size fit into Ray's memory, else it goes to the disk: those that are read, two that wait for
     # each worker, and two at it.
     room = resources.get("object_store_memory", math.inf) / PIXEL_BYTES - 4 * count
-    return Cluster(count, gpu=gpus > 0, readers=max(1, int(min((cores - count) / READING_CPUS, room))))
+    return Cluster(count, gpu=gpus > 0, readers=max(1, int(min(cores - count, room))))
 
 
 def ray_package() -> ModuleType:

@@ -72,10 +72,10 @@ class Ledger(Generic[T]):
         self._results: dict[int, T] = {}
         self._due = self._taken = self._put_back = self._in_a_row = 0
 
-    def take(self) -> Task | None:
-        """What is to be done next, if there is anything now."""
+    def take(self, *, fresh: bool = False) -> Task | None:
+        """What is to be done next, if there is anything now; `fresh` leaves what somebody died of to others."""
         if self._again:
-            return heapq.heappop(self._again)[-1]
+            return None if fresh else heapq.heappop(self._again)[-1]
         if self._taken - self._due >= self._ahead or (following := next(self._parts, None)) is None:
             return None
         number, records = following

@@ -1,7 +1,8 @@
 """Workers of Ray: tasks that read pictures, and actors, each with a model of its own, that work on what was read.
 
 Each actor has one task at work and one beside it, whose pictures Ray brings meanwhile. It does them in their order, so
-the first one that is not done is what it died of. Ray itself tries nothing again: that is the ledger's matter.
+the first one that is not done is what it died of. An actor for which nothing was read in time reads for itself, so
+reading takes as many cores as it needs. Ray itself tries nothing again: that is the ledger's matter.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar, final
 
 from relsim.data.records import Failure, ImageRecord, Status
-from relsim.distributed.cluster import READING_CPUS, Cluster, is_loss, ray_package
+from relsim.distributed.cluster import Cluster, is_loss, ray_package
 from relsim.distributed.ledger import Ledger, Task
 from relsim.distributed.pictures import ReadPart
 from relsim.errors import ClusterError
@@ -39,7 +40,10 @@ class Call(Protocol[T_co]):
 
 @dataclass(eq=False, slots=True)
 class _Worker:
-    """An actor, and what it was given, in order: references to the results, and the tasks with what was read."""
+    """An actor, and what it was given, in order: references to the results, and the tasks with what was read.
+
+    What it reads for itself, which is the first it has, comes with None.
+    """
 
     actor: Any
     loading: Any
@@ -53,8 +57,9 @@ class Pool(Generic[T]):
     def __init__(self, ledger: Ledger[T], call: Call[T], cluster: Cluster, read: Read) -> None:
         self._ray = ray_package()
         self._ledger, self._call, self._cluster, self._read = ledger, call, cluster, read
-        # Cores that read need not be where the models are.
-        self._reader = self._ray.remote(num_cpus=READING_CPUS, num_returns=2, max_retries=0)(_read).options(
+        # Cores that read need not be where the models are. Each task takes a whole one: Ray ends idle processes beyond
+        # its number of cores after a second, and starting others took a seventh of the work of two cores.
+        self._reader = self._ray.remote(num_cpus=1, num_returns=2, max_retries=0)(_read).options(
             scheduling_strategy="SPREAD"
         )
         self._holder = self._ray.remote(num_cpus=1, num_gpus=int(cluster.gpu), max_restarts=0)(_ModelHolder)
@@ -106,6 +111,10 @@ class Pool(Generic[T]):
                 break
             task, part = self._ready.popleft()
             worker.given.append((worker.actor.work.remote(part), task, part))
+        for worker in loaded:
+            if not worker.given and (task := self._ledger.take(fresh=True)) is not None:
+                result = worker.actor.read_and_work.remote(self._read, task.records)
+                worker.given.append((result, task, None))
 
     def _has_room(self) -> bool:
         """Whether something may be read: what nobody works on is kept in memory."""
@@ -173,6 +182,9 @@ class _ModelHolder:
 
     def work(self, part: ReadPart) -> Any:
         return self._work(part)
+
+    def read_and_work(self, read: Read, records: Sequence[ImageRecord]) -> Any:
+        return self._work(read(records))
 
 
 def _read(read: Read, records: Sequence[ImageRecord], known: Mapping[str, Failure]) -> tuple[None, ReadPart]:
