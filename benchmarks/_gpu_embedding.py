@@ -13,10 +13,12 @@ import torch
 from _gpu_model import Bench, compiled_blocks, published_way, to_fp8
 from _gpu_rows import Amounts, Meter, Row, prepare
 from against_published import say
-from relsim.data.records import ImageRecord
+from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import Vectors
 from relsim.encoders.relational import RelationalEncoder
-from relsim.encoders.stream import encode_all
+from relsim.encoders.stream import batch_halving, encode_records
+from relsim.errors import ImageError
+from relsim.models.memory import Halving
 from relsim.models.plain import PlainForward
 
 PREPARING = "reading and preparing alone"
@@ -72,8 +74,8 @@ class Embedding:
     def _preparing(self) -> None:
         """Everything but the network."""
         encoder = _Unseen(self._bench.vlm(_NoNetwork()))
-        row = Row("embedding", PREPARING, 32, "images/s")
-        self._meter.take(row, lambda: self._meter.rate(len(self._records), lambda: self._run(encoder, 32)))
+        row, halving = Row("embedding", PREPARING, 32, "images/s"), batch_halving()
+        self._meter.take(row, lambda: self._meter.rate(len(self._records), lambda: self._run(encoder, 32, halving)))
 
     def _published(self) -> None:
         records = self._records[: self._amounts.published_images]
@@ -94,10 +96,15 @@ class Embedding:
         for batch in self._amounts.batches:
             row, kept = Row("embedding", name, batch, "images/s"), []
 
-            def rate(batch: int = batch, kept: list[Any] = kept) -> float:
+            def rate(row: Row = row, kept: list[Any] = kept) -> float:
+                halving = batch_halving()  # of the warm-up, too: what is timed runs at one size from its first batch on
                 with around():
-                    kept.append(self._run(encoder, batch, count=max(2 * batch, self._amounts.published_images)))
-                    return self._meter.rate(len(self._records), lambda: self._run(encoder, batch))
+                    warm = max(2 * row.batch, self._amounts.published_images)
+                    kept.append(self._run(encoder, row.batch, halving, warm))
+                    found = self._meter.rate(len(self._records), lambda: self._run(encoder, row.batch, halving))
+                if halving.halved:
+                    row.note = f"halved to {(row.batch + 1) // 2}"
+                return found
 
             self._meter.take(row, rate)
             if kept and self._reference is None:
@@ -106,6 +113,12 @@ class Embedding:
                 both = min(len(kept[0]), len(self._reference))
                 row.cosine = float((kept[0][:both] * self._reference[:both]).sum(axis=1).min())
 
-    def _run(self, encoder: RelationalEncoder, batch: int, count: int | None = None) -> Any:
-        tokens = encoder.cost(prepare(self._records[0], self._bench))
-        return encode_all(self._records[:count], encoder, budget=batch * tokens)
+    def _run(self, encoder: RelationalEncoder, batch: int, halving: Halving, count: int | None = None) -> Vectors:
+        """Vectors (count or all, D) in order. Raises `ImageError` for a picture that gave none."""
+        budget = batch * encoder.cost(prepare(self._records[0], self._bench))
+        vectors = np.empty((len(self._records[:count]), encoder.dimension), np.float32)
+        for outcome in encode_records(self._records[:count], encoder, budget=budget, halving=halving):
+            if isinstance(outcome, Failure):
+                raise ImageError(outcome.status, f"{outcome.record.source}: {outcome.reason}")
+            vectors[int(outcome.record.image_id)] = outcome.vector
+        return vectors

@@ -44,7 +44,7 @@ AMOUNTS = {
 
 @dataclass(slots=True)
 class Row:
-    """One measurement; `rate` is None where it could not be taken, and `note` says why."""
+    """One measurement. `note` says why `rate` is None, or that a smaller batch ran than the row is named after."""
 
     part: str
     way: str
@@ -54,6 +54,12 @@ class Row:
     peak_mib: float | None = None
     cosine: float | None = None
     note: str = ""
+
+    def found(self) -> str:
+        """The rate with its unit and the note, or the note alone."""
+        if self.rate is None:
+            return self.note
+        return f"{self.rate:.2f} {self.unit}" + (f", {self.note}" if self.note else "")
 
 
 class Meter:
@@ -76,8 +82,7 @@ class Meter:
             row.note = f"not measured: {type(error).__name__}: {(str(error).strip() or '-').splitlines()[0][:160]}"
         row.peak_mib = (torch.cuda.max_memory_allocated() if cuda else peak_memory()) / MIB
         self.rows.append(row)
-        found = row.note if row.rate is None else f"{row.rate:.2f} {row.unit}"
-        say(f"{row.part}, {row.way}, batch {row.batch}: {found}")
+        say(f"{row.part}, {row.way}, batch {row.batch}: {row.found()}")
         return row
 
     def wait(self) -> None:

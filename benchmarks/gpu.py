@@ -15,9 +15,11 @@
 The largest memory stands beside each: what torch held on a GPU; on a CPU the process's peak so far, which never falls.
 What cannot be measured (no torchao, no compiler, no memory) keeps its row and says why.
 
-Exit code 1: the plain path could not be measured, or vectors of ours differ from the plain path's by more than
-rounding (cosine under 0.9995). 8-bit products are another matter: under a cosine of 0.999 their row says that they are
-refused. Speed never changes the exit code: it belongs to the machine.
+A batch that does not fit into memory is halved as in every run of ours, and its row says so.
+
+Exit code 1: the plain path or one of ours could not be measured, or vectors of ours differ from the plain path's by
+more than rounding (cosine under 0.9995). 8-bit products are another matter: under a cosine of 0.999 their row says that
+they are refused. Speed never changes the exit code: it belongs to the machine.
 """
 
 from __future__ import annotations
@@ -71,7 +73,6 @@ def table(rows: Sequence[Row], ceiling: float | None) -> str:
     lines = ["| what | way | batch | rate | share of the floor | peak memory, MiB | lowest cosine with plain |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
-        rate = row.note if row.rate is None else f"{row.rate:.2f} {row.unit}"
         share = ""
         if ceiling and row.rate and row.part == "embedding" and row.way != PREPARING:
             share = f"{100 * row.rate / ceiling:.0f} %"
@@ -80,7 +81,7 @@ def table(rows: Sequence[Row], ceiling: float | None) -> str:
         if row.cosine is not None and is_8_bit(row) and not row.cosine >= GATE_FP8:
             cosine += f", under {GATE_FP8}: refused"
         way = f"{row.way} (not in the package)" if is_compiled(row) else row.way
-        lines.append(f"| {row.part} | {way} | {row.batch or ''} | {rate} | {share} | {peak} | {cosine} |")
+        lines.append(f"| {row.part} | {way} | {row.batch or ''} | {row.found()} | {share} | {peak} | {cosine} |")
     return "\n".join(lines)
 
 

@@ -95,3 +95,44 @@ print(json.dumps(told | {"table": gpu.table(rows, 10.0)}))
     }
     assert "| ours, compiled (not in the package) | 8 |" in told["table"]
     assert "| 9.00 images/s | 90 % | 1 | 0.99800, under 0.999: refused |" in told["table"]
+
+
+def test_a_batch_that_ran_in_halves_is_told(measured):
+    """Memory for two pictures at most: the row of four says what ran, in the table as well; that of one does not."""
+    code = """
+import gpu, json, sys, torch
+import _gpu_embedding
+from dataclasses import replace
+from pathlib import Path
+from _gpu_model import Bench
+from _gpu_rows import AMOUNTS, Meter
+
+class Small(_gpu_embedding.RelationalEncoder):
+    sizes = []
+    def encode(self, batch):
+        self.sizes.append(len(batch))
+        if len(batch) > 2:
+            raise RuntimeError("CUDA out of memory")
+        return super().encode(batch)
+
+_gpu_embedding.RelationalEncoder = Small
+folder = Path(sys.argv[1])
+bench = Bench.make("tiny", torch.device("cpu"), torch.float32, Path(sys.argv[2]), folder / "gpu")
+meter = Meter(bench)
+paths = sorted((folder / "jpegs").glob("*.jpeg"))
+embedding = _gpu_embedding.Embedding(bench, meter, paths, replace(AMOUNTS["tiny"], images=4, published_images=1))
+embedding._way("ours", bench.packed())
+rows = [(row.batch, row.rate, row.note) for row in meter.rows]
+print(json.dumps({"rows": rows, "sizes": Small.sizes, "table": gpu.table(meter.rows, None)}))
+"""
+    command = [sys.executable, "-c", code, str(measured), str(SCRIPT.parents[1] / "tests" / "golden")]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        command, cwd=SCRIPT.parent, capture_output=True, text=True, check=False, env=variables, timeout=280
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert [(batch, note) for batch, _, note in told["rows"]] == [(1, ""), (4, "halved to 2")]
+    assert all(rate > 0 for _, rate, _ in told["rows"])
+    assert told["sizes"].count(4) == 1, "what is timed does not try the whole batch again"
+    assert " images/s, halved to 2 |" in told["table"]
