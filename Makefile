@@ -19,12 +19,12 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find src/relsim -name '.?*' 
 BENCHMARKS := benchmarks/search.py benchmarks/embedded.py benchmarks/captioning.py
 
 # Tests of what the locked set has not: they skip in `make test`, for these packages take gigabytes.
-EXTRA_PACKAGES := lancedb,onnx,openvino,qdrant,ray,remote
+EXTRA_PACKAGES := fp8,lancedb,onnx,openvino,qdrant,ray,remote
 EXTRA_BESIDE := moto[server] tensorboard tensorboardX
 EXTRA_IMPORTS := gcsfs, lancedb, moto.server, onnx, onnxruntime, onnxscript, openvino, qdrant_client, ray.data, s3fs, \
-	tensorboard, tensorboardX, usearch
+	tensorboard, tensorboardX, torchao, usearch
 EXTRA_TESTS := tests/cli/test_export_table.py tests/cli/test_index.py tests/cli/test_remote_sources.py \
-	tests/data/test_remote.py tests/distributed tests/training/test_caption_samples.py \
+	tests/data/test_remote.py tests/distributed tests/models/test_fp8.py tests/training/test_caption_samples.py \
 	tests/training/test_portable_export.py tests/training/test_tracking.py tests/vectors/test_export.py \
 	tests/vectors/test_qdrant.py
 

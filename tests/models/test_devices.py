@@ -53,6 +53,16 @@ def test_precision_by_name(name, dtype):
     assert choose_dtype(CPU, name) is dtype
 
 
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [((7, 0), torch.float32), ((7, 5), torch.float32), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)],
+)
+def test_gpus_that_only_emulate_bf16_compute_in_fp32(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert choose_dtype(torch.device("cuda")) is dtype
+    assert choose_dtype(torch.device("cuda"), "bfloat16") is torch.bfloat16
+
+
 @pytest.mark.parametrize("name", ["float64", "int8", "bf16", "", torch.float64])
 def test_unknown_precision_names_the_known_ones(name):
     with pytest.raises(DeviceError, match=r"float32, bfloat16, float16"):
@@ -67,7 +77,6 @@ def test_half_precision_is_not_for_a_cpu():
 def test_bf16_only_where_it_has_hardware():
     """On a CPU that means AMX; the golden tests hold fp32 to the published numbers."""
     assert choose_dtype(CPU) is (torch.bfloat16 if has_amx() else torch.float32)
-    assert choose_dtype(torch.device("cuda")) is torch.bfloat16
 
 
 @pytest.fixture

@@ -1,18 +1,16 @@
 """Products in 8 bits: what they compute, who may ask for them, and that vectors which suffer are refused.
 
-No GPU is needed: what is said of fp8 is held with another rounding in the place of torchao's.
+No GPU is needed: what is said of fp8 here is held with another rounding in the place of torchao's (see test_fp8.py).
 """
 
-import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from relsim.captions.captioner import Captioner
 from relsim.encoders import registry
-from relsim.errors import CheckpointError, DeviceError
+from relsim.errors import CheckpointError, DeviceError, MissingExtraError
 from relsim.models import eight_bits
 from relsim.models.eight_bits import LEAST_COSINE, check_device, check_vectors, drawn_pictures, int8_is_exact, to_int8
 from relsim.models.layers import Linear, padded
@@ -160,7 +158,23 @@ def test_each_is_for_its_device(load_golden):
         load_golden(dtype="fp8")
     with pytest.raises(DeviceError, match="int8 is for cpu, not for cuda"):
         check_device("int8", torch.device("cuda"))
-    check_device("fp8", torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("capability", "passes"), [((8, 0), False), ((8, 6), False), ((8, 9), True), ((9, 0), True)])
+def test_fp8_is_for_gpus_that_have_such_products(monkeypatch, capability, passes):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(eight_bits, "find_spec", lambda name: name)
+    if passes:
+        check_device("fp8", torch.device("cuda:1"))
+    else:
+        with pytest.raises(DeviceError, match=rf"cuda:1 has no 8-bit floats: .* {'.'.join(map(str, capability))}, and"):
+            check_device("fp8", torch.device("cuda:1"))
+
+
+def test_fp8_asks_for_its_package_before_anything_is_loaded(monkeypatch):
+    monkeypatch.setattr(eight_bits, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r'torchao: pip install "relsim\[fp8\]"'):
+        check_device("fp8", torch.device("cuda"))
 
 
 def test_a_processor_whose_products_overflow_is_told(load_golden, monkeypatch):
@@ -176,46 +190,7 @@ def test_a_processor_whose_products_overflow_is_told(load_golden, monkeypatch):
 
 @exact_int8
 def test_other_engines_and_captioners_have_no_such_products(load_golden, golden):
-    with pytest.raises(CheckpointError, match="packed forward pass"):
-        load_golden(dtype="int8", engine="plain")
+    with pytest.raises(CheckpointError, match="leave engine unset"):
+        load_golden("/nowhere/else", dtype="int8", engine="plain")
     with pytest.raises(DeviceError, match="unknown precision 'int8'"):
         Captioner.load(golden / "captioner", base_model=golden / "base", dtype="int8")
-
-
-class TestTorchao:
-    """What is asked of torchao, by a module that stands in for it."""
-
-    @pytest.fixture
-    def asked(self, monkeypatch):
-        calls = []
-
-        def quantize(module, settings):
-            calls.append((settings, module.weight.shape))
-            module.weight = torch.nn.Parameter(module.weight * 2, requires_grad=False)
-
-        stand_in = SimpleNamespace(
-            Float8DynamicActivationFloat8WeightConfig=lambda granularity: ("float8", granularity),
-            PerRow=lambda: "by row",
-            quantize_=quantize,
-        )
-        monkeypatch.setitem(sys.modules, "torchao", SimpleNamespace(quantization=stand_in))
-        monkeypatch.setitem(sys.modules, "torchao.quantization", stand_in)
-        return calls
-
-    def test_a_weight_is_given_scales_by_row(self, asked):
-        linear = Linear(torch.ones(32, 48), torch.ones(32))
-        found = eight_bits.to_fp8(linear)
-        assert asked == [(("float8", "by row"), (32, 48))]
-        assert torch.equal(found.weight, 2 * linear.weight)
-        assert found.bias is linear.bias
-
-    @pytest.mark.parametrize("shape", [(3420, 1280), (1280, 3420)])
-    def test_sides_that_the_hardware_does_not_take_stay(self, asked, shape):
-        linear = Linear(torch.ones(shape))
-        assert eight_bits.to_fp8(linear) is linear
-        assert asked == []
-
-    def test_without_torchao_it_is_named(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "torchao.quantization", None)
-        with pytest.raises(DeviceError, match="pip install torchao"):
-            eight_bits.to_fp8(Linear(torch.ones(16, 16)))

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer, Qwen2_5_VLConfig
 
 from relsim.errors import CheckpointError
 from relsim.models import layers as layers_module
-from relsim.models import loading as loading_module
+from relsim.models import packed as packed_module
 from relsim.models.layers import rotary_pairs
 from relsim.models.packed import PackedQwen25VL
 from relsim.models.plain import PlainForward
@@ -98,7 +98,7 @@ def test_weights_too_large_to_join_give_the_same(load_golden, packed, golden_pic
 
 def test_layers_of_aligned_width_give_the_same(load_golden, packed, golden_pictures, embed, monkeypatch):
     """As on a GPU, where the MLP of the 7B model's vision tower, 3,420 wide, takes a slow path."""
-    monkeypatch.setattr(loading_module, "_ALIGNED_ON", {"cpu"})
+    monkeypatch.setattr(packed_module, "_ALIGNED_ON", {"cpu"})
     aligned = load_golden()
     widths = [
         [block.mlp.down.weight.shape[1] for block in model._forward._vision.blocks] for model in (packed, aligned)

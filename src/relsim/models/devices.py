@@ -1,7 +1,8 @@
 """Where to compute and in which precision, chosen from what the machine offers and overridable by name.
 
-CUDA computes in bf16, and so does a CPU with matrix units for it (Intel AMX). On other CPUs that depends: with
-AVX-512 bf16 a product takes from a fifth of what it takes in fp32 (AMD Zen 5) to more than that (Intel without AMX).
+CUDA computes in bf16 (from Ampere on), and so does a CPU with matrix units for it (Intel AMX). On other CPUs that
+depends: with AVX-512 bf16 a product takes from a fifth of what it takes in fp32 (AMD Zen 5) to more than that (Intel
+without AMX).
 So for networks large enough to matter both are tried, once in a process; smaller ones stay in fp32, which is more exact
 and gives the same vectors on every machine.
 """
@@ -28,6 +29,7 @@ MATTERS = 8_000_000
 WORTH_IT = 1.5
 """How much quicker than in fp32 a product in bf16 must be: everything between products is slower in bf16."""
 
+_BF16_FROM = (8, 0)  # compute capability of the first GPUs that multiply bf16 (Ampere)
 _ROWS, _WIDTH, _ROUNDS = 128, 768, 5  # of the product that is tried: 0.15 GFLOP, 2 to 5 ms in fp32 on one core
 
 
@@ -58,9 +60,24 @@ def choose_dtype(device: torch.device, name: str | torch.dtype | None = None, *,
         if name == "float16" and device.type == "cpu":
             raise DeviceError("float16 is for CUDA; a CPU computes in float32 or bfloat16")
         return DTYPES[name]
-    if device.type == "cuda" or has_amx():
+    if device.type == "cuda":
+        # Older ones emulate bf16, more slowly than fp32; in fp16 activations of these networks overflow.
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= _BF16_FROM else torch.float32
+    if has_amx():
         return torch.bfloat16
     return torch.bfloat16 if weights >= MATTERS and bf16_is_quicker() else torch.float32
+
+
+def stored_dtype(name: str) -> torch.dtype:
+    """The precision of that name for weights that are only written. Raises `DeviceError` for an unknown name."""
+    if name not in DTYPES:
+        raise DeviceError(f"weights are written in {', '.join(DTYPES)}, not in {name!r}")
+    return DTYPES[name]
+
+
+def merging_dtype(stored: torch.dtype | None) -> torch.dtype:
+    """What to load a base in that is merged and written as `stored`; bf16, as where nothing is named, is as it lies."""
+    return torch.bfloat16 if stored in (None, torch.bfloat16) else torch.float32
 
 
 def has_amx() -> bool:

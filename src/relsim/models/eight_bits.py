@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from relsim.errors import CheckpointError, DeviceError
+from relsim.errors import CheckpointError, DeviceError, MissingExtraError
 from relsim.models.layers import Block, Linear, padded
 
 LEAST_COSINE: Mapping[str, float] = MappingProxyType({"int8": 0.998, "fp8": 0.999})
@@ -32,6 +33,8 @@ here reach 0.9983 and more in int8.
 
 _ROWS = 256  # that are rounded and scaled at a time, so that they stay in the caches
 _ALIGNED = 16  # what a GPU's 8-bit products ask of both sides of a weight
+_NEARLY_ZERO = 1e-12
+_FP8_FROM = (8, 9)  # compute capability of the first GPUs that multiply 8-bit floats (Ada, Hopper)
 
 Rounding = Callable[[Linear], Linear]
 
@@ -67,19 +70,28 @@ def to_int8(linear: Linear) -> Linear:
 def to_fp8(linear: Linear) -> Linear:
     """The same product in 8-bit floats; one whose sides the hardware does not take stays as it is.
 
-    Raises `DeviceError` without torchao, and what torchao raises for a GPU that has no such products.
+    Raises `DeviceError` where torchao is too old or does not take this device.
     """
-    try:
-        torchao: Any = import_module("torchao.quantization")
-    except ImportError as error:
-        raise DeviceError("fp8 needs the package torchao: pip install torchao") from error
     rows, columns = linear.weight.shape
     if rows % _ALIGNED or columns % _ALIGNED:
         return linear
+    weight = linear.weight.contiguous()
+    # torchao divides a row by its largest value. A row of zeros, as of a widened MLP, would be nothing but NaN.
+    empty = weight.abs().amax(dim=1) == 0
+    if empty.any():
+        weight = weight.clone()
+        weight[empty, 0] = _NEARLY_ZERO
     module = torch.nn.Linear(columns, rows, bias=False, device="meta")
-    module.weight = torch.nn.Parameter(linear.weight.contiguous(), requires_grad=False)
-    settings = torchao.Float8DynamicActivationFloat8WeightConfig(granularity=torchao.PerRow())
-    torchao.quantize_(module, settings)
+    module.weight = torch.nn.Parameter(weight, requires_grad=False)
+    try:
+        torchao: Any = import_module("torchao.quantization")
+        settings = torchao.Float8DynamicActivationFloat8WeightConfig(
+            granularity=torchao.PerRow(), activation_value_lb=_NEARLY_ZERO
+        )
+        torchao.quantize_(module, settings)
+    except Exception as error:  # it asserts, and other versions have other names
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise DeviceError(f"torchao makes no products in fp8 on {weight.device}: {reason}") from error
     return replace(linear, weight=module.weight)
 
 
@@ -88,12 +100,21 @@ ROUNDINGS: Mapping[str, tuple[str, Rounding]] = MappingProxyType({"int8": ("cpu"
 
 
 def check_device(name: str, device: torch.device) -> None:
-    """Refuse 8-bit products on another device than theirs. Raises `DeviceError`."""
+    """Refuse 8-bit products where there are none. Raises `DeviceError`, or `MissingExtraError` without torchao."""
     wanted, _ = ROUNDINGS[name]
     if device.type != wanted:
         raise DeviceError(f"{name} is for {wanted}, not for {device.type}; see --dtype")
     if name == "int8" and not int8_is_exact():
         raise DeviceError("products of 8-bit integers overflow on this processor (it has no VNNI); see --dtype")
+    if device.type == "cuda":
+        if find_spec("torchao") is None:
+            raise MissingExtraError("torchao", "fp8", "products in 8-bit floats")
+        if (found := torch.cuda.get_device_capability(device)) < _FP8_FROM:
+            raise DeviceError(f"{device} has no 8-bit floats: compute capability {_dots(found)}, and 8.9 is needed")
+
+
+def _dots(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
 
 
 @lru_cache(maxsize=1)

@@ -36,7 +36,6 @@ from relsim.models.eight_bits import ROUNDINGS, check_device, check_vectors, dra
 from relsim.models.embedded import embedded_name
 from relsim.models.embedded.photographs import PhotographWatch
 from relsim.models.hub import resolve_folder
-from relsim.models.layers import padded
 from relsim.models.lora import merge_lora
 from relsim.models.packed import PackedQwen25VL
 from relsim.models.pixels import PixelConfig, cut, draft_side
@@ -48,8 +47,6 @@ from relsim.models.whole import read_whole_model
 logger = logging.getLogger(__name__)
 
 Engine = Literal["packed", "plain"]
-
-_ALIGNED, _ALIGNED_ON = 64, {"cuda"}  # tensor cores want rows of whole 16 bytes; on a CPU it gains nothing (lab log)
 
 
 def load_query_vlm(  # noqa: PLR0913 - one place to load from, the rest by name
@@ -75,6 +72,8 @@ def load_query_vlm(  # noqa: PLR0913 - one place to load from, the rest by name
     eight_bits = dtype if isinstance(dtype, str) and dtype in ROUNDINGS else None
     if eight_bits is not None:
         check_device(eight_bits, target)
+        if engine == "plain":
+            raise CheckpointError(f"{eight_bits} is for the packed forward pass; leave engine unset")
     named = None if dtype is None else choose_dtype(target, torch.bfloat16 if eight_bits else dtype)
     folder = resolve_folder(checkpoint_dir, cache_dir=cache_dir, revision=revision, also=("projection_and_config.pt",))
     checkpoint = read_checkpoint(folder)
@@ -151,10 +150,7 @@ def choose_forward(
         raise CheckpointError("this base model has no packed forward pass; leave engine unset")
     if engine == "plain" or not packs:
         return PlainForward(backbone, pixels, prompt)
-    forward = PackedQwen25VL(backbone, pixels, prompt.prefix, prompt.suffix)
-    if forward.device.type in _ALIGNED_ON:
-        forward.change_blocks(lambda block: replace(block, mlp=padded(block.mlp, _ALIGNED)))
-    return forward
+    return PackedQwen25VL(backbone, pixels, prompt.prefix, prompt.suffix)
 
 
 def _check_sizes(backbone: Any, checkpoint: Checkpoint, prompt: Prompt, folder: Path) -> None:
