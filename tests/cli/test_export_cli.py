@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 OWNER = "someone"
 TOKEN = "hf_local"
@@ -93,6 +95,17 @@ def test_whole_model_is_stored_as_its_base_is(verb, golden, golden_embeddings, e
     assert cosines.min() > 0.999
 
 
+@pytest.mark.parametrize("kind", ["relsim", "captioner"])
+def test_whole_model_is_merged_in_full_and_rounded_once(verb, golden, tmp_path, kind):
+    words = ["--layout", "whole", "--base-model", golden / "base", "--dtype"]
+    for name in ("float16", "float32"):
+        assert verb("export", golden / kind, "-o", tmp_path / name, *words, name).exit_code == 0
+    rounded, exact = (load_file(tmp_path / name / "model.safetensors") for name in ("float16", "float32"))
+    assert rounded.keys() == exact.keys()
+    assert all(torch.equal(rounded[name], tensor.half()) for name, tensor in exact.items())
+    assert any(not torch.equal(tensor.half().float(), tensor) for tensor in exact.values())
+
+
 def test_card_of_the_checkpoint_goes_along(verb, golden, tmp_path):
     verb("export", golden / "relsim", "-o", tmp_path / "one")
     (tmp_path / "one" / "README.md").write_text("# Mine\n")
@@ -104,6 +117,8 @@ def test_captioner_is_exported_as_it_is(verb, golden, refused, tmp_path):
     assert verb("export", golden / "captioner", "-o", tmp_path / "out").exit_code == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= names
+    message = refused("export", golden / "captioner", "-o", tmp_path / "typed", "--dtype", "float32")
+    assert "an adapter is written as it is" in message
     message = refused("export", golden / "captioner", "-o", tmp_path / "onnx", "--layout", "onnx")
     assert "its layouts are published and whole" in message
 
@@ -144,6 +159,9 @@ def test_push_without_a_connection_says_why(push):
         ([], "name a folder (--out DIR), a repository (--push OWNER/NAME), or both"),
         (["-o", "{there}"], "exists already"),
         (["-o", "{new}", "--layout", "whole", "--base-model", "{there}"], "is no base model"),
+        (["-o", "{new}", "--layout", "whole", "--dtype", "half"], "written in float32, bfloat16, float16"),
+        (["-o", "{new}", "--layout", "published", "--base-model", "{there}"], "an adapter is written as it is"),
+        (["-o", "{new}", "--dtype", "float32"], "an adapter is written as it is"),
     ],
 )
 def test_export_that_cannot_be_is_one_line(refused, golden, tmp_path, words, fault):

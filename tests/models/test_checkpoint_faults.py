@@ -180,6 +180,15 @@ def test_query_token_ids_that_disagree(folder):
     refuse(folder, "query_token_id")
 
 
+@pytest.mark.parametrize("tensor", ["weight", "bias"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_projection_of_what_is_no_number(folder, tensor, value):
+    tensors = load_file(folder / PROJECTION)
+    tensors[tensor].view(-1)[3] = value
+    save_file(tensors, folder / PROJECTION)
+    refuse(folder, r"no finite numbers")
+
+
 @pytest.mark.parametrize("names", [("weight",), ("bias",), ("weight", "bias", "extra"), ()])
 def test_projection_with_other_tensors(folder, names):
     (folder / PICKLE).unlink()

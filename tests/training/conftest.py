@@ -1,8 +1,14 @@
 """Small stores of crops and configurations to train the golden base on."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from relsim.models.hub import resolve_folder
 from relsim.models.pixels import Recipe
 from relsim.training.config import TrainingConfig
 from relsim.training.crops import CropWriter
@@ -44,5 +50,23 @@ def settings(golden, crops):
             "optimizer.learning_rate=0.001",
         ]
         return TrainingConfig.from_yaml(None, [*given, *overrides])
+
+    return make
+
+
+@pytest.fixture
+def changed_mini(tmp_path):
+    """`changed_mini(recipe=…, spoilt="name")`: the embedded model, of another recipe or with a tensor of NaN."""
+
+    def make(*, recipe=None, spoilt=None):
+        folder = shutil.copytree(resolve_folder("relsim-mini"), tmp_path / "changed")
+        if recipe is not None:
+            about = json.loads((folder / "relsim.json").read_text())
+            (folder / "relsim.json").write_text(json.dumps({**about, "recipe": recipe}))
+        if spoilt is not None:
+            tensors = load_file(folder / "model.safetensors")
+            tensors[spoilt] = torch.full_like(tensors[spoilt], torch.nan)
+            save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        return folder
 
     return make

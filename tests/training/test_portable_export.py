@@ -127,6 +127,12 @@ def test_model_that_disagrees_is_not_written(runtime, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_vectors_that_are_no_numbers_do_not_agree(runtime, changed_mini, tmp_path):
+    with pytest.raises(CheckpointError, match="does not agree"):
+        export_checkpoint(changed_mini(spoilt="model.norm.weight"), tmp_path / "out", layout=runtime)
+    assert not (tmp_path / "out").exists()
+
+
 def test_absent_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(portable.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"onnx: pip install \"relsim\[openvino\]\""):
@@ -137,6 +143,9 @@ def test_absent_package_is_named(tmp_path, monkeypatch):
     ("options", "fault"),
     [
         ({"layout": "onnx", "dtype": "bfloat16"}, "written in float32"),
+        ({"layout": "onnx", "dtype": "fp32"}, "written in float32"),
+        ({"layout": "onnx", "base_model": "/nowhere"}, "whole model of its own"),
+        ({"layout": "sentence-transformers", "base_model": "/nowhere"}, "whole model of its own"),
         ({"layout": "onnx", "recipe": "native"}, "--recipe crop448"),
         ({"layout": "onnx", "recipe": "round"}, "known are native"),
         ({"layout": "whole", "recipe": "crop112"}, "for the layouts onnx and openvino"),

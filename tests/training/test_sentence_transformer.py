@@ -129,6 +129,19 @@ def test_nothing_is_written_over(exported):
         export_checkpoint("relsim-mini", exported["relsim-mini"], layout="sentence-transformers")
 
 
+@pytest.mark.parametrize("recipe", ["squash300", "crop160"])
+def test_a_side_that_the_processor_rounds_has_the_same_vectors(recipe, changed_mini, tmp_path):
+    """300 pixels become 308, 11 blocks of patches; 160 become 168."""
+    out = export_checkpoint(changed_mini(recipe=recipe), tmp_path / "out", layout="sentence-transformers")
+    assert json.loads((out / "parity.json").read_text())["largest_difference"] < 1e-5
+
+
+def test_vectors_that_are_no_numbers_do_not_agree(changed_mini, tmp_path):
+    with pytest.raises(CheckpointError, match="does not agree"):
+        export_checkpoint(changed_mini(spoilt="model.norm.weight"), tmp_path / "out", layout="sentence-transformers")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_captioner_has_no_vectors(tmp_path):
     with pytest.raises(CheckpointError, match="has no vectors"):
         export_checkpoint("relsim-mini-captioner", tmp_path / "out", layout="sentence-transformers")

@@ -176,6 +176,8 @@ def _check_projection(path: Path, tensors: Mapping[str, Any]) -> tuple[Tensor, T
         raise CheckpointError(
             f"{path} has projection shapes {tuple(weight.shape)} and {tuple(bias.shape)}; expected (D, H) and (D,)"
         )
+    if not (weight.isfinite().all() and bias.isfinite().all()):
+        raise CheckpointError(f"{path} has a projection with values that are no finite numbers")
     return weight, bias
 
 

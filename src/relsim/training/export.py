@@ -29,7 +29,7 @@ from relsim.models.checkpoint import (
     read_checkpoint,
 )
 from relsim.models.checkpoint_writing import write_adapter, write_checkpoint, write_whole_model
-from relsim.models.devices import choose_device, choose_dtype
+from relsim.models.devices import choose_device, choose_dtype, merging_dtype, stored_dtype
 from relsim.models.hub import resolve_folder
 from relsim.models.lora import merge_lora
 from relsim.models.metadata import FORMAT_VERSION, read_metadata
@@ -53,8 +53,8 @@ def export_checkpoint(
     """Write a checkpoint (a folder or a Hub id) into the new folder `out`, all of it or nothing; returns `out`.
 
     Without `layout` it stays as it is. `base_model` takes the place of the base that an adapter names, `dtype` of the
-    base's own precision (of fp32 for other libraries); both are for a merged layout.
-    `recipe` takes the place of its own in the layouts onnx and openvino. Raises `CheckpointError`.
+    base's own precision (of fp32 for other libraries); both are refused where nothing is merged or converted.
+    `recipe` takes the place of its own in the layouts onnx and openvino. Raises `CheckpointError` or `DeviceError`.
     """
     out = Path(out)
     if recipe is not None and layout not in ("onnx", "openvino"):
@@ -63,6 +63,8 @@ def export_checkpoint(
     if not any((folder / name).exists() for name in (PROJECTION, PUBLISHED_PROJECTION)):
         return _export_adapter(folder, out, layout, base_model, dtype)
     found = read_checkpoint(folder)
+    if base_model is not None and not found.adapter:
+        raise CheckpointError(f"{folder} holds a whole model of its own; leave base_model (--base-model) away")
     if layout == "sentence-transformers":
         return _export_sentence_transformer(folder, found, out, base_model, dtype)
     if layout in ("onnx", "openvino"):
@@ -75,18 +77,26 @@ def export_checkpoint(
         )
     texts = {CARD: _card(folder, found)}
     if layout != "whole":
+        _require_nothing_to_merge(base_model, dtype)
         write_checkpoint(out, found, folder, texts=texts)
         return out
+    return _export_whole(folder, found, out, base_model, dtype, texts)
+
+
+def _export_whole(
+    folder: Path, found: Checkpoint, out: Path, base_model: str | Path | None, dtype: str | None, texts: dict[str, str]
+) -> Path:
+    """Base and adapter merged, `texts` being further files by name."""
+    wanted = None if dtype is None else stored_dtype(dtype)
     base = find_base(found.base_model, folder, base_model)
     if not (folder / _PIXELS).exists() and (base / _PIXELS).exists():
         texts[_PIXELS] = (base / _PIXELS).read_text(encoding="utf-8")
-    precision = torch.bfloat16 if dtype is None else choose_dtype(choose_device("cpu"), dtype)
-    network, _ = load_base(base, precision)
+    network, _ = load_base(base, merging_dtype(wanted))
     merge_lora(network, found.adapter_config, found.adapter)
     rows = len(network.get_input_embeddings().weight)
     for config in (network.config, network.config.get_text_config()):
         config.vocab_size = rows  # a table in the adapter has another length than the base's
-    stored = precision if dtype is not None else network.dtype
+    stored: torch.dtype = wanted or network.dtype
     write_whole_model(out, network, folder, dtype=stored, about=replace(found, adapter={}), texts=texts)
     return out
 
@@ -134,6 +144,8 @@ def _export_adapter(
             f"{folder} is an adapter without a projection, which has no vectors; its layouts are published and whole"
         )
     texts = {CARD: (folder / CARD).read_text(encoding="utf-8")} if (folder / CARD).exists() else {}
+    if layout != "whole":
+        _require_nothing_to_merge(base_model, dtype)
     if layout == "whole":
         from relsim.training.export_answering import write_whole_answering
 
@@ -143,6 +155,13 @@ def _export_adapter(
     about = read_metadata(folder) or {"format_version": FORMAT_VERSION}
     write_adapter(out, config, adapter, folder, about=about, texts=texts)
     return out
+
+
+def _require_nothing_to_merge(base_model: str | Path | None, dtype: str | None) -> None:
+    """Refuse what would change nothing: an adapter is written as it is."""
+    for option, value in (("base_model (--base-model)", base_model), ("dtype (--dtype)", dtype)):
+        if value is not None:
+            raise CheckpointError(f"{option} is for layouts of a merged network; an adapter is written as it is")
 
 
 def _card(folder: Path, checkpoint: Checkpoint) -> str:

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from relsim.captions.checkpoint import is_filter, merge_adapter, read_files, tokenizer_folder
 from relsim.errors import CheckpointError
 from relsim.models.base import find_base, load_base
 from relsim.models.checkpoint_writing import write_whole_model
-from relsim.models.devices import choose_device, choose_dtype
+from relsim.models.devices import merging_dtype, stored_dtype
 from relsim.models.metadata import FORMAT_VERSION, read_metadata
 from relsim.models.prompt import CAPTION_PROMPT, FILTER_PROMPT
 
@@ -30,12 +28,12 @@ def write_whole_answering(
 
     LoRA is merged in fp32 and rounded once. `texts` are further files by name. Raises `CheckpointError`.
     """
+    wanted = None if dtype is None else stored_dtype(dtype)
     stored = read_metadata(folder)
     question = FILTER_PROMPT if is_filter(stored) else CAPTION_PROMPT
     files = read_files(folder, stored, default_prompt=question)
     base = find_base(files.base_model, folder, base_model)
-    precision = torch.bfloat16 if dtype is None else choose_dtype(choose_device("cpu"), dtype)
-    network, _ = load_base(base, precision, head=True)
+    network, _ = load_base(base, merging_dtype(wanted), head=True)
     merge_adapter(network, files)
     _set_vocabulary(network, folder)
     texts = dict(texts)
@@ -47,7 +45,7 @@ def write_whole_answering(
         "caption_prompt": files.prompt,
         **stored,
     }
-    kept = precision if dtype is not None else network.dtype
+    kept = wanted or network.dtype
     write_whole_model(out, network, tokenizer_folder(folder, base), dtype=kept, about=about, texts=texts)
 
 

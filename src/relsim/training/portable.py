@@ -55,7 +55,7 @@ def check_portable(folder: Path, checkpoint: Checkpoint, runtime: Runtime, dtype
     for package in _NEEDED[runtime]:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, runtime, f"an export to {_MODEL[runtime]}")
-    if dtype not in (None, "float32", "fp32"):
+    if dtype not in (None, "float32"):
         raise CheckpointError(f"the layout {runtime} is written in float32; leave --dtype away")
     if checkpoint.recipe.side is None:
         raise CheckpointError(
@@ -85,7 +85,8 @@ def write_portable(whole: Path, out: Path, *, runtime: Runtime, recipe: Recipe, 
             (draft / "README.md").write_text(_card(card, checkpoint, runtime, side), encoding="utf-8")
             found = agreement(whole, recipe, partial(_vectors, draft, runtime, checkpoint, pixels))
             (draft / PARITY).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-            if found["lowest_cosine"] < LEAST_COSINE or found["largest_difference"] > LARGEST_DIFFERENCE:
+            # so that a vector which is no number does not agree either
+            if not (found["lowest_cosine"] >= LEAST_COSINE and found["largest_difference"] <= LARGEST_DIFFERENCE):
                 raise CheckpointError(
                     f"the exported model does not agree with this package: cosine {found['lowest_cosine']:.6f}, "
                     f"difference {found['largest_difference']:.1e}; nothing was written. Please report it with the "

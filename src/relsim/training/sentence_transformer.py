@@ -35,6 +35,7 @@ from relsim.models.base import read_config
 from relsim.models.checkpoint import PROCESSOR_FILES, PROJECTION, Checkpoint, read_checkpoint
 from relsim.models.metadata import read_json
 from relsim.models.pixels import PixelConfig, Recipe
+from relsim.models.portable import pixel_side
 from relsim.models.prompt import load_tokenizer, read_prompt
 from relsim.models.quiet import quiet_loading
 from relsim.models.text_encoder import CaptionEncoder
@@ -73,7 +74,7 @@ def write_sentence_transformer(whole: Path, out: Path, *, dtype: torch.dtype, ca
         except OSError as error:
             raise CheckpointError(f"{out} could not be written: {error.strerror or error}") from error
         least = LEAST_COSINE[str(dtype).removeprefix("torch.")]
-        if found["lowest_cosine"] < least:
+        if not found["lowest_cosine"] >= least:  # nor is it, where a vector is no number
             raise CheckpointError(
                 f"the exported model does not agree with this package: cosine {found['lowest_cosine']:.6f}, and at "
                 f"least {least} was to be expected; nothing was written. Please report it with the checkpoint's config"
@@ -129,9 +130,11 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _pixels(path: Path, recipe: Recipe) -> dict[str, Any]:
-    """Settings of the processor: those of the checkpoint; for a fixed square its area is the only one allowed."""
+    """Settings of the processor: those of the checkpoint; for a fixed square one area alone is allowed, its own."""
     known = PixelConfig.from_file(path)
-    low, high = (known.min_pixels, known.max_pixels) if recipe.side is None else (recipe.side**2,) * 2
+    low, high = known.min_pixels, known.max_pixels
+    if recipe.side is not None:
+        low = high = pixel_side(recipe, known) ** 2
     return {
         "image_processor_type": "Qwen2VLImageProcessor",
         "processor_class": "PaddleOCRVLProcessor",
