@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from _gpu_model import Bench, compiled_blocks, published_way, to_fp8
-from _gpu_rows import Amounts, Meter, Row, prepare
-from against_published import say
+from _gpu_model import RECIPE, Bench, compiled_blocks, published_way, to_fp8
+from _gpu_rows import Amounts, Meter, Once, Row, prepare
 from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import Vectors
 from relsim.encoders.relational import RelationalEncoder
 from relsim.encoders.stream import batch_halving, encode_records
 from relsim.errors import ImageError
 from relsim.models.memory import Halving
+from relsim.models.pixels import Recipe
 from relsim.models.plain import PlainForward
 
 PREPARING = "reading and preparing alone"
@@ -41,67 +41,72 @@ class _Unseen(RelationalEncoder):
 class Embedding:
     """The embedding rows. The plain path's vectors of the first files are what others are held against."""
 
-    def __init__(self, bench: Bench, meter: Meter, paths: Sequence[Path], amounts: Amounts) -> None:
-        self._bench, self._meter, self._amounts = bench, meter, amounts
+    def __init__(
+        self,
+        bench: Bench,
+        meter: Meter,
+        paths: Sequence[Path],
+        amounts: Amounts,
+        *,
+        part: str = "embedding",
+        recipe: Recipe = RECIPE,
+    ) -> None:
+        self._bench, self._meter, self._amounts, self._part, self._recipe = bench, meter, amounts, part, recipe
         wanted = [paths[number % len(paths)] for number in range(amounts.images)]
         self._records = [ImageRecord(str(number), str(path)) for number, path in enumerate(wanted)]
         self._reference: Any = None
 
-    def measure(self) -> None:
+    def measure(self, *, all_ways: bool = True) -> None:
         """All ways, each over weights of its own: the packed pass takes over those that it is given."""
         bench = self._bench
         self._preparing()
         self._published()
-        self._way("plain", PlainForward(bench.merged().model, bench.pixels, bench.prompt))
-        forward = bench.packed()
+        self._way("plain", Once(lambda: PlainForward(bench.merged().model, bench.pixels, bench.prompt)))
+        forward = Once(bench.packed)
         self._way("ours", forward)
+        if not all_ways:
+            return
         self._way("ours, compiled", forward, compiled_blocks)
-        row = Row("embedding", "ours, fp8", 0, "images/s")
         if bench.device.type != "cuda":
-            row.note = "not measured: 8-bit products want a GPU"
-        else:
-            try:
-                to_fp8(forward)
-            except Exception as error:  # noqa: BLE001 - torchao may be absent, too old, or refuse the device
-                row.note = f"not measured: {type(error).__name__}: {str(error).splitlines()[0][:160]}"
-            else:
-                self._way("ours, fp8", forward)
-                self._way("ours, fp8 and compiled", forward, compiled_blocks)
-        if row.note:
-            self._meter.rows.append(row)
-            say(f"{row.way}: {row.note}")
+            self._meter.add(Row(self._part, "ours, fp8", 0, "images/s", note="not measured: 8-bit products want a GPU"))
+            return
+        rounded = Once(lambda: to_fp8(forward()))
+        self._way("ours, fp8", rounded)
+        self._way("ours, fp8 and compiled", rounded, compiled_blocks)
 
     def _preparing(self) -> None:
         """Everything but the network."""
-        encoder = _Unseen(self._bench.vlm(_NoNetwork()))
-        row, halving = Row("embedding", PREPARING, 32, "images/s"), batch_halving()
+        encoder = _Unseen(self._bench.vlm(_NoNetwork(), self._recipe))
+        row, halving = Row(self._part, PREPARING, 32, "images/s"), batch_halving()
         self._meter.take(row, lambda: self._meter.rate(len(self._records), lambda: self._run(encoder, 32, halving)))
 
     def _published(self) -> None:
         records = self._records[: self._amounts.published_images]
-        embed = published_way(self._bench, self._bench.adapted())
+        embed = Once(lambda: published_way(self._bench, self._bench.adapted()))
 
         def one_by_one(records: Sequence[ImageRecord]) -> None:
             for record in records:
-                embed(prepare(record, self._bench)).cpu()
+                embed()(prepare(record, self._bench, self._recipe)).cpu()
 
         def rate() -> float:
             one_by_one(records[:2])
             return self._meter.rate(len(records), lambda: one_by_one(records))
 
-        self._meter.take(Row("embedding", "published way", 1, "images/s"), rate)
+        self._meter.take(Row(self._part, "published way", 1, "images/s"), rate)
 
-    def _way(self, name: str, forward: Any, around: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
-        encoder = RelationalEncoder(self._bench.vlm(forward))
+    def _way(
+        self, name: str, forward: Once[Any], around: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
+        encoder = Once(lambda: RelationalEncoder(self._bench.vlm(forward(), self._recipe)))
         for batch in self._amounts.batches:
-            row, kept = Row("embedding", name, batch, "images/s"), []
+            row, kept = Row(self._part, name, batch, "images/s"), []
 
             def rate(row: Row = row, kept: list[Any] = kept) -> float:
                 halving = batch_halving()  # of the warm-up, too: what is timed runs at one size from its first batch on
                 with around():
                     warm = max(2 * row.batch, self._amounts.published_images)
-                    kept.append(self._run(encoder, row.batch, halving, warm))
-                    found = self._meter.rate(len(self._records), lambda: self._run(encoder, row.batch, halving))
+                    kept.append(self._run(encoder(), row.batch, halving, warm))
+                    found = self._meter.rate(len(self._records), lambda: self._run(encoder(), row.batch, halving))
                 if halving.halved:
                     row.note = f"halved to {(row.batch + 1) // 2}"
                 return found
@@ -115,7 +120,7 @@ class Embedding:
 
     def _run(self, encoder: RelationalEncoder, batch: int, halving: Halving, count: int | None = None) -> Vectors:
         """Vectors (count or all, D) in order. Raises `ImageError` for a picture that gave none."""
-        budget = batch * encoder.cost(prepare(self._records[0], self._bench))
+        budget = batch * encoder.cost(prepare(self._records[0], self._bench, self._recipe))
         vectors = np.empty((len(self._records[:count]), encoder.dimension), np.float32)
         for outcome in encode_records(self._records[:count], encoder, budget=budget, halving=halving):
             if isinstance(outcome, Failure):

@@ -104,12 +104,12 @@ class Bench:
         """Ours, over weights of its own."""
         return PackedQwen25VL(self.merged().model, self.pixels, self.prompt.prefix, self.prompt.suffix)
 
-    def vlm(self, forward: Forward) -> QueryVLM:
+    def vlm(self, forward: Forward, recipe: Recipe = RECIPE) -> QueryVLM:
         """The metric over a forward pass."""
         generator = torch.Generator().manual_seed(2)
         hidden = self.config.text_config.hidden_size
         weight = torch.randn(DIMENSION, hidden, generator=generator) / math.sqrt(hidden)
-        checkpoint = Checkpoint(weight, torch.zeros(DIMENSION), self.prompt.query, recipe=RECIPE)
+        checkpoint = Checkpoint(weight, torch.zeros(DIMENSION), self.prompt.query, recipe=recipe)
         return QueryVLM(forward, checkpoint, self.prompt, self.pixels, weights="random")
 
 
@@ -158,9 +158,11 @@ def _gated(x: Tensor, gate: _Product, up: _Product | None, down: _Product) -> Te
     return F.linear(F.silu(first) * second, *down)
 
 
-def to_fp8(forward: PackedQwen25VL) -> None:
-    """Give the products of a packed pass 8-bit floats, scaled by row (torchao)."""
+def to_fp8(forward: PackedQwen25VL) -> PackedQwen25VL:
+    """The same packed pass, its products from now on in 8-bit floats, scaled by row (torchao)."""
+    eight_bits.check_device("fp8", forward.device)
     forward.change_blocks(lambda block: eight_bits.rounded(block, eight_bits.to_fp8))
+    return forward
 
 
 def published_way(bench: Bench, model: Any) -> Callable[[Any], Tensor]:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 
-from _gpu_model import RECIPE, Bench
+from _gpu_model import Bench
 from _measure import peak_memory
 from _pictures import draw_picture
 from against_published import say
 from relsim.data.images import load_image
 from relsim.data.records import ImageRecord, LoadedImage
-from relsim.models.pixels import cut
+from relsim.models.pixels import Recipe, cut
 
 MIB = 2**20
+
+T = TypeVar("T")
+Rate = Callable[[int, Callable[[], object]], float]
+"""`Meter.rate`."""
+Step = tuple[str, int, str, Callable[[], float]]
+"""The way, batch, unit and measurement of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +38,16 @@ class Amounts:
     batches: tuple[int, ...]
     training: tuple[int, ...]
     micro_batch: int
-    captions: int
+    captions: tuple[int, ...]
+    """Batches, after the batch of one; the first is that of the published script for folders."""
     tokens: int
+    native: int
+    native_batches: tuple[int, ...]
 
 
 AMOUNTS = {
-    "7b": Amounts(1024, 64, (1, 8, 32, 64), (64, 256), 16, 32, 48),
-    "tiny": Amounts(16, 4, (1, 4), (4,), 2, 4, 4),
+    "7b": Amounts(1024, 64, (1, 8, 32, 64), (64, 256), 16, (32, 128), 48, 64, (1, 8)),
+    "tiny": Amounts(16, 4, (1, 4), (4,), 2, (4, 6), 4, 4, (1, 2)),
 }
 
 
@@ -65,8 +74,9 @@ class Row:
 class Meter:
     """Takes measurements and keeps them; one that fails costs only its own row."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def __init__(self, bench: Bench, keep: Callable[[Sequence[Row]], object] = len) -> None:
+        """`keep` is called with all rows after each."""
+        self._bench, self._keep = bench, keep
         self.rows: list[Row] = []
 
     def take(self, row: Row, measure: Callable[[], float]) -> Row:
@@ -81,9 +91,14 @@ class Meter:
         except Exception as error:  # noqa: BLE001 - whatever it is, the other rows are still wanted
             row.note = f"not measured: {type(error).__name__}: {(str(error).strip() or '-').splitlines()[0][:160]}"
         row.peak_mib = (torch.cuda.max_memory_allocated() if cuda else peak_memory()) / MIB
-        self.rows.append(row)
-        say(f"{row.part}, {row.way}, batch {row.batch}: {row.found()}")
+        self.add(row)
         return row
+
+    def add(self, row: Row) -> None:
+        """Keep a row that is complete."""
+        self.rows.append(row)
+        self._keep(self.rows)
+        say(f"{row.part}, {row.way}, batch {row.batch}: {row.found()}")
 
     def wait(self) -> None:
         """Until the device has done what it was given."""
@@ -111,9 +126,30 @@ def write_jpegs(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def prepare(record: ImageRecord, bench: Bench) -> Any:
+class Once(Generic[T]):
+    """What `make` makes, when it is first asked for, within the measurement that needs it; it fails once only."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: list[T] = []
+        self._failed: Exception | None = None
+
+    def __call__(self) -> T:
+        """The same each time. Raises what `make` has raised."""
+        if self._failed is not None:
+            raise self._failed
+        if not self._made:
+            try:
+                self._made.append(self._make())
+            except Exception as error:
+                self._failed = error.with_traceback(None)  # frames would keep what was allocated
+                raise
+        return self._made[0]
+
+
+def prepare(record: ImageRecord, bench: Bench, recipe: Recipe) -> Any:
     """The patches of one file, in this thread."""
     loaded = load_image(record)
     if not isinstance(loaded, LoadedImage):
         raise SystemExit(f"{record.source} cannot be used: {loaded.reason}")
-    return cut(loaded.image, RECIPE, bench.pixels)
+    return cut(loaded.image, recipe, bench.pixels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,16 +12,13 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
 from _gpu_model import Bench
-from _gpu_rows import Amounts
+from _gpu_rows import Amounts, Once, Rate, Step
 from captioning import generating
 from relsim.models.dense import DenseQwen25VL
 from relsim.models.generation import AnswerDecoder, Sampling
 from relsim.models.pixels import Patches
 from relsim.models.text_encoder import DIMENSION
 from relsim.training.objectives import contrastive_rows
-
-Rate = Callable[[int, Callable[[], object]], float]
-Step = tuple[str, int, str, Callable[[], float]]
 
 
 def training_rates(bench: Bench, rate: Rate, pictures: Sequence[Patches], amounts: Amounts) -> Iterator[Step]:
@@ -70,31 +68,32 @@ def training_step(bench: Bench, pictures: Sequence[Patches], batch: int, micro: 
 
 
 def caption_rates(bench: Bench, rate: Rate, pictures: Sequence[Patches], amounts: Amounts) -> Iterator[Step]:
-    """Captions of equal length: `generate` one at a time and at once, adapter unmerged; then ours at 1 and at all."""
-    given, length = list(pictures[: amounts.captions]), amounts.tokens
-    yield from _published_captions(bench, rate, given, length)
-    decoder = AnswerDecoder(bench.merged(), bench.pixels, bench.question, (), packs=True)
+    """Captions of equal length: `generate` one at a time and at once, adapter unmerged; then ours by batch."""
+    length, folder_batch = amounts.tokens, amounts.captions[0]
+    given = [pictures[number % len(pictures)] for number in range(amounts.captions[-1])]
+    yield from _published_captions(bench, rate, given[:folder_batch], length)
+    decoder = Once(lambda: AnswerDecoder(bench.merged(), bench.pixels, bench.question, (), packs=True))
     sampling = Sampling(greedy=True, max_new_tokens=length)
 
     def ours(batch: Sequence[Patches]) -> float:
-        decoder(batch, Sampling(greedy=True, max_new_tokens=2))
-        return rate(length * len(batch), lambda: decoder(batch, sampling))
+        decoder()(batch, Sampling(greedy=True, max_new_tokens=2))
+        return rate(length * len(batch), lambda: decoder()(batch, sampling))
 
-    yield "ours", 1, "tokens/s", lambda: ours(given[:1])
-    yield "ours", len(given), "tokens/s", lambda: ours(given)
+    for batch in (1, *amounts.captions):
+        yield "ours", batch, "tokens/s", partial(ours, given[:batch])
 
 
 def _published_captions(bench: Bench, rate: Rate, given: Sequence[Patches], length: int) -> Iterator[Step]:
-    write = generating(bench.adapted().eval(), bench.question, bench.pixels)
+    write = Once(lambda: generating(bench.adapted().eval(), bench.question, bench.pixels))
     few = max(1, len(given) // 8)  # one at a time is slow, and as fast for a few pictures as for all
 
     def one_by_one() -> float:
-        write(given[:1], 2)
-        return rate(length * few, lambda: [write([patches], length) for patches in given[:few]])
+        write()(given[:1], 2)
+        return rate(length * few, lambda: [write()([patches], length) for patches in given[:few]])
 
     def at_once() -> float:
-        write(given, 2)
-        return rate(length * len(given), lambda: write(given, length))
+        write()(given, 2)
+        return rate(length * len(given), lambda: write()(given, length))
 
     yield "published way, one at a time", 1, "tokens/s", one_by_one
     yield "published way, in a batch", len(given), "tokens/s", at_once

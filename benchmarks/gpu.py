@@ -2,20 +2,24 @@
 
     python benchmarks/gpu.py [--size 7b] [--device cuda] [--json FILE] [--markdown FILE]
     python benchmarks/gpu.py --size tiny --device cpu      # the same steps with a small model; two minutes
+    python benchmarks/gpu.py --parts embedding,latency     # some of them, as where a machine is lent for minutes
 
-- Embedding, from JPEG files to vectors at 448 x 448 (squash448), in images/s by batch size: as the published package
+- embedding: from JPEG files to vectors at 448 x 448 (squash448), in images/s by batch size: as the published package
   does it (one picture a call, adapter unmerged, head computed), transformers' own forward in batches, ours, ours with
-  norms and gated MLPs compiled, and ours with 8-bit products (torchao, on a GPU that has them).
-- How fast files are read and prepared alone, which bounds all of the above, and the share of the floor that ours
-  reaches: 4.609 TFLOP a picture for 7b, at the speed of a large product in the same precision in the same run.
-- A training step: LoRA on q_proj and v_proj, the contrastive loss of a whole batch, in micro-batches, images/s.
-- Captions: tokens/s at batch 1 and 32, against `generate` on one picture at a time, as the published example calls it,
-  and on 32 at once, as its script for folders does.
+  norms and gated MLPs compiled, and ours with 8-bit products (torchao, on a GPU that has them). How fast files are read
+  and prepared alone bounds all of them; the share of the floor that ours reaches is 4.609 TFLOP a picture for 7b, at
+  the speed of a large product in the same precision in the same run.
+- levers: ours from prepared pictures at the largest batch, and without one lever of the forward pass after the other.
+- latency: one picture a call, as it is and as a CUDA graph.
+- native: pictures of 1,024 x 768 at their own size, published and ours.
+- training: a step of LoRA on q_proj and v_proj, the contrastive loss of a whole batch, in micro-batches, images/s.
+- captions: tokens/s at batch 1, 32 and 128, against `generate` on one picture at a time, as the published example calls
+  it, and on 32 at once, as its script for folders does.
 
 The largest memory stands beside each: what torch held on a GPU; on a CPU the process's peak so far, which never falls.
-What cannot be measured (no torchao, no compiler, no memory) keeps its row and says why.
-
-A batch that does not fit into memory is halved as in every run of ours, and its row says so.
+What cannot be measured (no torchao, no compiler, no memory) keeps its row and says why. A batch that does not fit into
+memory is halved as in every run of ours, and its row says so. Files are written after each row, so a call that is
+stopped leaves what it found.
 
 Exit code 1: the plain path or one of ours could not be measured, or vectors of ours differ from the plain path's by
 more than rounding (cosine under 0.9995). 8-bit products are another matter: under a cosine of 0.999 their row says that
@@ -33,26 +37,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from _gpu_embedding import PREPARING, Embedding
-from _gpu_model import Bench
-from _gpu_rows import AMOUNTS, Meter, Row, prepare, write_jpegs
+from _gpu_embedding import Embedding
+from _gpu_model import RECIPE, Bench
+from _gpu_network import latency_rates, lever_rates
+from _gpu_rows import AMOUNTS, Amounts, Meter, Row, prepare, write_jpegs
 from _gpu_steps import caption_rates, training_rates
+from _gpu_table import FLOOR_TFLOP, failures, ratios, table, told
 from against_published import CHECKOUT, machine, positive, say, write_json
 from relsim.data.records import ImageRecord
+from relsim.models.pixels import Recipe
 
-FLOOR_TFLOP = 4.609  # a picture at 448 x 448 through the 7B model, multiplications and additions counted apart
-GATE, GATE_FP8 = 0.9995, 0.999
 PICTURE_FILES = 128
-
-OURS = ("embedding", "training", "captions")
-PUBLISHED = (
-    ("embedding", "published way"),
-    ("captions", "published way, one at a time"),
-    ("captions", "published way, in a batch"),
-)
+PARTS = ("embedding", "levers", "latency", "native", "training", "captions")
 
 
 def product_speed(bench: Bench, side: int) -> float:
@@ -68,61 +68,56 @@ def product_speed(bench: Bench, side: int) -> float:
     return 2 * side**3 / 1e12 * Meter(bench).rate(50, lambda: products(50))
 
 
-def table(rows: Sequence[Row], ceiling: float | None) -> str:
-    """The rows in Markdown; `ceiling` are the images/s at the floor."""
-    lines = ["| what | way | batch | rate | share of the floor | peak memory, MiB | lowest cosine with plain |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
-    for row in rows:
-        share = ""
-        if ceiling and row.rate and row.part == "embedding" and row.way != PREPARING:
-            share = f"{100 * row.rate / ceiling:.0f} %"
-        peak = "" if row.peak_mib is None else f"{row.peak_mib:,.0f}"
-        cosine = "" if row.cosine is None else f"{row.cosine:.5f}"
-        if row.cosine is not None and is_8_bit(row) and not row.cosine >= GATE_FP8:
-            cosine += f", under {GATE_FP8}: refused"
-        way = f"{row.way} (not in the package)" if is_compiled(row) else row.way
-        lines.append(f"| {row.part} | {way} | {row.batch or ''} | {row.found()} | {share} | {peak} | {cosine} |")
-    return "\n".join(lines)
+def measure(bench: Bench, meter: Meter, paths: Sequence[Path], amounts: Amounts, parts: Sequence[str]) -> None:
+    """Take the rows of those parts, in the order of `PARTS`."""
+    pictures = [prepare(ImageRecord(str(path), str(path)), bench, RECIPE) for path in paths]
+    steps = {
+        "levers": lever_rates,
+        "latency": latency_rates,
+        "training": training_rates,
+        "captions": caption_rates,
+    }
+    for part in (part for part in PARTS if part in parts):
+        if part == "embedding":
+            Embedding(bench, meter, paths, amounts).measure()
+        elif part == "native":
+            few = replace(amounts, images=amounts.native, batches=amounts.native_batches)
+            Embedding(bench, meter, paths, few, part="native", recipe=Recipe.NATIVE).measure(all_ways=False)
+        else:
+            for way, batch, unit, rate in steps[part](bench, meter.rate, pictures, amounts):
+                meter.take(Row(part, way, batch, unit), rate)
 
 
-def ratios(rows: Sequence[Row]) -> dict[str, float]:
-    """What ours does at its best to each published way in the same run: what anyone can run, 8-bit products apart."""
-    found = {}
-    for part, theirs in PUBLISHED:
-        ours = [row.rate for row in rows if (row.part, row.way) == (part, "ours")]
-        base = [row.rate for row in rows if row.part == part and row.way == theirs]
-        best = max((rate for rate in ours if rate), default=None)
-        if best and base and base[0]:
-            found[f"{part}, ours to the {theirs}"] = best / base[0]
-    return found
+def facts_of(options: argparse.Namespace, bench: Bench, speed: float) -> dict[str, Any]:
+    """The machine, and what ran on it."""
+    cuda = bench.device.type == "cuda"
+    return machine() | {
+        "device": torch.cuda.get_device_name(bench.device) if cuda else "cpu",
+        "size": options.size,
+        "dtype": str(bench.dtype).removeprefix("torch."),
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "python": platform.python_version(),
+        "versions": versions("torch", "transformers", "peft", "torchao"),
+        "product_tflops": speed,
+        "floor_images_per_second": speed / FLOOR_TFLOP if options.size == "7b" else None,
+    }
 
 
-def failures(rows: Sequence[Row]) -> list[str]:
-    """What makes the exit code 1."""
-    found = []
-    if not any(row.way == "plain" and row.part == "embedding" and row.rate for row in rows):
-        found.append("the plain path could not be measured, so nothing was held against it")
-    for part in OURS:
-        own = [row for row in rows if (row.part, row.way) == (part, "ours")]
-        if not own:
-            found.append(f"{part}: ours was not measured")
-        found += [f"{part}, ours, batch {row.batch}: {row.note or 'no rate'}" for row in own if not row.rate]
-    held = [(row, row.cosine) for row in rows if row.cosine is not None and not is_8_bit(row)]
-    return found + [
-        f"{row.way}, batch {row.batch}: cosine {cosine:.5f} with the plain path, under {GATE}"
-        for row, cosine in held
-        if not cosine >= GATE  # a number that is none is a failure as well
-    ]
+def text_of(facts: dict[str, Any], rows: Sequence[Row]) -> str:
+    """One line about the run, and the table."""
+    ceiling = facts["floor_images_per_second"]
+    named = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    line = f"{facts['date']}, {facts['device']}, {facts['size']} in {facts['dtype']}; {named}. Large products: "
+    line += f"{facts['product_tflops']:.2f} TFLOP/s. " + " ".join(told(rows, goals=ceiling is not None))
+    return f"{line}\n\n{table(rows, ceiling)}\n"
 
 
-def is_compiled(row: Row) -> bool:
-    """Whether a way compiles blocks, which the benchmark does and the package does not."""
-    return "compiled" in row.way
-
-
-def is_8_bit(row: Row) -> bool:
-    """Whether a way's products are in 8-bit floats."""
-    return "fp8" in row.way
+def part_names(text: str) -> list[str]:
+    """Names of parts with commas between."""
+    names = text.split(",")
+    if unknown := sorted(set(names) - set(PARTS)):
+        raise argparse.ArgumentTypeError(f"there is no part {unknown[0]!r}; known are {', '.join(PARTS)}")
+    return names
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -131,6 +126,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", choices=list(AMOUNTS), default="7b")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="by default bfloat16, float32 on a CPU")
+    parser.add_argument("--parts", type=part_names, default=list(PARTS), help="names with commas between")
     parser.add_argument("--images", type=positive, help="pictures of an embedding pass")
     parser.add_argument("--golden", type=Path, default=CHECKOUT / "tests" / "golden", help="for its tokenizer")
     parser.add_argument("--scratch", type=Path, default=CHECKOUT / ".benchmarks", help="where pictures are written")
@@ -146,43 +142,27 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure everything, print the table; the exit code."""
     options = arguments(words)
     device = torch.device(options.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # what asks for memory or waits means this one
     dtype = getattr(torch, options.dtype or ("float32" if device.type == "cpu" else "bfloat16"))
     amounts = AMOUNTS[options.size]
     if options.images:
         amounts = replace(amounts, images=options.images)
-    paths = write_jpegs(options.scratch / "jpegs", min(PICTURE_FILES, amounts.images))
+    paths = write_jpegs(options.scratch / "jpegs", min(PICTURE_FILES, max(amounts.images, amounts.captions[-1])))
     bench = Bench.make(options.size, device, dtype, options.golden, options.scratch / "gpu")
-    meter = Meter(bench)
-    speed = product_speed(bench, 512 if device.type == "cpu" else 8192)
-    Embedding(bench, meter, paths, amounts).measure()
-    pictures = [prepare(ImageRecord(str(path), str(path)), bench) for path in paths[: max(amounts.captions, 4)]]
-    for part, rates in (("training", training_rates), ("captions", caption_rates)):
-        for way, batch, unit, measure in rates(bench, meter.rate, pictures, amounts):
-            meter.take(Row(part, way, batch, unit), measure)
-    facts = machine() | {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "size": options.size,
-        "dtype": str(dtype).removeprefix("torch."),
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "python": platform.python_version(),
-        "versions": versions("torch", "transformers", "peft", "torchao"),
-        "product_tflops": speed,
-        "floor_images_per_second": speed / FLOOR_TFLOP if options.size == "7b" else None,
-    }
-    text = table(meter.rows, facts["floor_images_per_second"])
-    print(text)
-    named = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    line = f"{facts['date']}, {facts['device']}, {facts['size']} in {facts['dtype']}; {named}. Large products: "
-    line += f"{speed:.2f} TFLOP/s. " + " ".join(f"{name}: {value:.2f}." for name, value in ratios(meter.rows).items())
-    print(f"\n{line}")
-    if options.json:
-        write_json(
-            options.json,
-            {"schema": 1, "machine": facts, "ratios": ratios(meter.rows), "rows": list(map(asdict, meter.rows))},
-        )
-    if options.markdown:
-        options.markdown.write_text(f"{line}\n\n{text}\n", encoding="utf-8")
-    wrong = failures(meter.rows)
+    facts = facts_of(options, bench, product_speed(bench, 512 if device.type == "cpu" else 8192))
+
+    def keep(rows: Sequence[Row]) -> None:
+        if options.json:
+            found = {"schema": 2, "machine": facts, "ratios": ratios(rows), "rows": list(map(asdict, rows))}
+            write_json(options.json, found)
+        if options.markdown:
+            options.markdown.write_text(text_of(facts, rows), encoding="utf-8")
+
+    meter = Meter(bench, keep)
+    measure(bench, meter, paths, amounts, options.parts)
+    print(text_of(facts, meter.rows))
+    wrong = failures(meter.rows, options.parts)
     for fault in wrong:
         say(fault)
     return 1 if wrong else 0

@@ -91,7 +91,8 @@ def whole_last_layer(head: Tensor | None = None) -> Callable[..., Tensor]:
 def with_head(vlm: QueryVLM) -> AbstractContextManager[Any]:
     """The published forward's head over all tokens, of the stock vocabulary; its result is thrown away, as there."""
     forward: Any = vlm._forward  # noqa: SLF001 - the benchmark looks inside
-    head = torch.zeros((STOCK_TABLE_ROWS, forward._suffix.shape[1]), dtype=forward.dtype)  # noqa: SLF001 - as above
+    suffix: Tensor = forward._suffix  # noqa: SLF001 - as above
+    head = suffix.new_zeros((STOCK_TABLE_ROWS, suffix.shape[1]))
     head.uniform_(-0.1, 0.1)
     return mock.patch.object(packed._LanguageModel, "__call__", whole_last_layer(head))  # noqa: SLF001 - as above
 
@@ -118,7 +119,10 @@ def unfolded_pixels(vlm: QueryVLM) -> Iterator[None]:
     """Pixels scaled, normalised and repeated for the second frame, then multiplied, as the published processor does."""
     vision: Any = vlm._forward._vision  # type: ignore[attr-defined]  # noqa: SLF001 - the benchmark looks inside
     folded = vision._embed  # noqa: SLF001 - as above
-    std, mean = (torch.tensor(values).repeat(vlm.pixels.patch_size**2) for values in (vlm.pixels.std, vlm.pixels.mean))
+    std, mean = (
+        torch.tensor(values, device=folded.weight.device).repeat(vlm.pixels.patch_size**2)
+        for values in (vlm.pixels.std, vlm.pixels.mean)
+    )
     weight = folded.weight * (255 * std)
     twice = torch.cat([weight, weight], dim=1) / 2
     bias = folded.bias + weight @ (mean / std)
