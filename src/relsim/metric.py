@@ -19,7 +19,7 @@ from relsim.data.images import preprocess_image
 from relsim.data.records import ImageRecord
 from relsim.encoders.base import Vectors
 from relsim.encoders.relational import RelationalEncoder
-from relsim.encoders.stream import DEFAULT_BUDGET, cut_by_cost, encode_all
+from relsim.encoders.stream import budget_of, cut_by_cost, encode_all
 from relsim.errors import CalibrationError
 from relsim.fingerprint import Fingerprint
 from relsim.models.embedded import DEFAULT
@@ -97,7 +97,7 @@ class RelationalSimilarity:
         return embeddings
 
     def embed_files(
-        self, paths: Sequence[str | Path], *, workers: int | None = None, budget: int = DEFAULT_BUDGET
+        self, paths: Sequence[str | Path], *, workers: int | None = None, budget: int | None = None
     ) -> Vectors:
         """Vectors (N, 384) of image files, in order, read and prepared in threads ahead of the model.
 
@@ -186,7 +186,7 @@ class RelationalSimilarity:
         if micro_batch_size:
             rows = list(range(len(prepared)))
             return [rows[start : start + micro_batch_size] for start in range(0, len(rows), micro_batch_size)]
-        return cut_by_cost([self.vlm.tokens(patches) for patches in prepared], DEFAULT_BUDGET)
+        return cut_by_cost([self.vlm.tokens(patches) for patches in prepared], budget_of(self.encoder))
 
 
 def relsim(  # noqa: PLR0913 - three published parameters, the rest by name

@@ -56,6 +56,14 @@ def test_captions_are_drawn_as_published_by_default(document, folder, captioner_
     assert document("caption", path, *captioner_flags, "--greedy")["captions"] != found["captions"]
 
 
+def test_eight_bits_of_the_environment_are_for_metrics(verb, refused, golden, folder, monkeypatch):
+    monkeypatch.setenv("RELSIM_DTYPE", "int8")
+    words = ["caption", folder / "05_nest_224x224.png", "-c", golden / "captioner", "--base-model", golden / "base"]
+    words += ["--device", "cpu", "--max-new-tokens", "2"]
+    assert verb(*words).exit_code == 0
+    assert refused(*words, "--dtype", "int8").startswith("unknown precision 'int8'")
+
+
 def test_the_seed_decides_what_is_drawn(verb, folder, captioner_flags):
     def drawn(seed):
         path = folder / "05_nest_224x224.png"

@@ -46,6 +46,12 @@ def folder(golden, tmp_path):
     return folder
 
 
+def test_eight_bits_of_the_environment_are_for_metrics(verb, golden, golden_paths, filter_folder, monkeypatch):
+    monkeypatch.setenv("RELSIM_DTYPE", "fp8")
+    words = ["filter", golden_paths[0], "-c", filter_folder, "--base-model", golden / "base", "--device", "cpu"]
+    assert verb(*words).exit_code == 0
+
+
 def test_each_image_is_a_line(verb, golden_paths, scores, flags):
     result = verb("filter", golden_paths[0].parent, *flags)
     lines = [line.split("\t") for line in result.stdout.splitlines()]

@@ -14,13 +14,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from relsim.data.records import Failure, ImageRecord, Status
 from relsim.encoders.fake import FakeEncoder
-from relsim.encoders.stream import WINDOW_BATCHES, Encoded, cut_by_cost, encode_images, encode_records
+from relsim.encoders.read_ahead import READ_AHEAD, PartEnd
+from relsim.encoders.stream import (
+    CUDA_BUDGET,
+    DEFAULT_BUDGET,
+    WINDOW_BATCHES,
+    Encoded,
+    budget_of,
+    cut_by_cost,
+    encode_images,
+    encode_parts,
+    encode_records,
+)
 from relsim.errors import ImageError
 
 SIZES = [(28 * (1 + number % 7), 28 * (1 + number % 3)) for number in range(40)]
@@ -240,6 +252,55 @@ class TestFailures:
         assert not [item for item in outcomes if isinstance(item, Encoded)]
 
 
+class TestParts:
+    def test_each_is_embedded_as_if_it_came_alone(self, records):
+        """In the same batches, so that a part which is done again has the same bits."""
+        parts = [records[:7], [], records[7:8], records[8:30]]
+        encoder = Recorder()
+        found = list(encode_parts(parts, encoder, workers=2, budget=20))
+        alone = Recorder()
+        expected = [[*encode_records(part, alone, workers=2, budget=20)] for part in parts]
+        ends = [place for place, item in enumerate(found) if isinstance(item, PartEnd)]
+        assert len(ends) == len(parts)
+        cut = [found[start:stop] for start, stop in zip([0, *(end + 1 for end in ends)], ends, strict=False)]
+        for part, whole in zip(cut, expected, strict=True):
+            assert vectors(part) == vectors(whole)
+        assert encoder.batches == alone.batches
+
+    def test_the_next_one_is_read_while_the_model_works(self, records):
+        """The model gives nothing of the first part until all of the second has been read."""
+        read = []
+
+        class Waiting(FakeEncoder):
+            def prepare(self, image):
+                read.append(1)
+                return super().prepare(image)
+
+            def encode(self, batch):
+                deadline = time.monotonic() + 5
+                while len(read) < 8 and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                seen.append(len(read))
+                return super().encode(batch)
+
+        seen = []
+        found = encode_parts([records[:4], records[4:8]], Waiting(), workers=2, budget=10_000)
+        assert sum(isinstance(item, PartEnd) for item in found) == 2
+        assert seen == [8, 8]
+
+    @pytest.mark.parametrize(
+        ("device", "budget"), [("cpu", DEFAULT_BUDGET), ("cuda", CUDA_BUDGET), (None, DEFAULT_BUDGET)]
+    )
+    def test_batches_suit_the_device(self, device, budget):
+        class Placed(FakeEncoder):
+            pass
+
+        encoder = Placed()
+        if device is not None:
+            encoder.device = torch.device(device)
+        assert budget_of(encoder) == budget
+
+
 class TestFlow:
     @pytest.mark.parametrize("cost", [0, 1, 5])
     def test_records_are_taken_a_window_ahead_and_no_further(self, records, cost):
@@ -259,7 +320,7 @@ class TestFlow:
         next(stream)
         stream.close()
         window = -(-10 * WINDOW_BATCHES // max(1, cost))
-        assert taken <= window + 8 * 2 + 1
+        assert taken <= window + READ_AHEAD * 2 + 1
 
     def test_reading_runs_ahead_of_the_model(self, records):
         prepared = []
@@ -275,7 +336,7 @@ class TestFlow:
         while len(prepared) < 1 + 2 * 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         stream.close()
-        assert 1 + 2 * 2 <= len(prepared) <= 4 + 8 * 2 + 1
+        assert 1 + 2 * 2 <= len(prepared) <= 4 + READ_AHEAD * 2 + 1
 
     def test_closing_early_starts_no_more_work_and_leaves_no_thread(self, records):
         started = []

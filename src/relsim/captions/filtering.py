@@ -14,7 +14,8 @@ from relsim.data.identity import printable
 from relsim.data.images import load_image
 from relsim.data.manifest import ManifestRow, write_manifest
 from relsim.data.records import Failure, ImageRecord, Status
-from relsim.encoders.stream import Load, encode_records
+from relsim.encoders.read_ahead import Load
+from relsim.encoders.stream import encode_records
 from relsim.errors import SourceError
 from relsim.fingerprint import Fingerprint
 from relsim.models.memory import Halving

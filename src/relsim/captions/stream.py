@@ -16,7 +16,7 @@ from relsim.captions.anonymity import Verdict, check
 from relsim.captions.captioner import DEFAULT_BATCH, Caption
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
-from relsim.encoders.stream import Load, as_wanted
+from relsim.encoders.read_ahead import Load, as_wanted
 from relsim.environment import usable_cores
 from relsim.errors import ImageError, MemoryShortageError
 from relsim.fingerprint import Fact, Fingerprint

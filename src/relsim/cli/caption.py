@@ -73,7 +73,7 @@ def caption(
     checkpoint: Checkpoint = None,
     base_model: options.BaseModel = None,
     device: options.Device = None,
-    dtype: options.Dtype = None,
+    dtype: options.AnswerDtype = None,
     recipe: options.Recipe = None,
     decode: options.Decode = "exact",
     image_folder: options.ImageFolder = None,
@@ -185,7 +185,8 @@ def _options(
 ) -> dict[str, Any]:
     """What `Captioner.load` takes: the captioner that is named, else the environment's, else the embedded one."""
     named = checkpoint or os.environ.get(_VARIABLE) or DEFAULT_CAPTIONER
-    return options.with_environment(options.model_options(named, base_model, device, dtype, recipe, decode))
+    given = options.model_options(named, base_model, device, dtype, recipe, decode)
+    return options.with_environment(given, answers=True)
 
 
 def _check_endpoint(model: str | None, local: Mapping[str, str | None]) -> None:

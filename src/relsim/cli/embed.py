@@ -53,7 +53,10 @@ def embed(
             help="Decoding threads (default: one per core); with --engine ray, the same as --ray-workers.",
         ),
     ] = None,
-    batch_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Size of a batch, in tokens.")] = 4096,
+    batch_tokens: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Size of a batch, in tokens. Default: 4,096; on cuda 17,500."),
+    ] = None,
     index: Annotated[
         Literal["hnsw", "binary"] | None,
         typer.Option(metavar="hnsw|binary", help="Build an index of the table as well, as `relsim index` does."),

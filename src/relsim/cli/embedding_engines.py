@@ -29,7 +29,7 @@ class Filler:
 
 
 def here(
-    spec: EncoderSpec, flags: Mapping[str, Any], *, part_rows: int, workers: int | None, budget: int
+    spec: EncoderSpec, flags: Mapping[str, Any], *, part_rows: int, workers: int | None, budget: int | None
 ) -> contextlib.AbstractContextManager[Filler]:
     """The encoder in this process, with that many decoding threads. Raises as `specs.load_spec` does."""
     from relsim.vectors.build import fill_table
@@ -52,7 +52,7 @@ def on_ray(
     where: Where,
     part_rows: int,
     workers: int | None,
-    budget: int,
+    budget: int | None,
 ) -> Iterator[Filler]:
     """The encoder on Ray, in that many workers if `where` names none.
 

@@ -60,7 +60,7 @@ def filter_(
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images that are judged together.")] = 16,
     base_model: options.BaseModel = None,
     device: options.Device = None,
-    dtype: options.Dtype = None,
+    dtype: options.AnswerDtype = None,
     recipe: options.Recipe = None,
     image_folder: options.ImageFolder = None,
     engine: ray_engines.Engine = "local",
@@ -114,7 +114,7 @@ def _options(
             f"no filter is named, and none comes with relsim: pass --checkpoint or set {_VARIABLE}; "
             "relsim train filter makes one from your labels"
         )
-    return options.with_environment(options.model_options(named, base_model, device, dtype, recipe))
+    return options.with_environment(options.model_options(named, base_model, device, dtype, recipe), answers=True)
 
 
 def _to_file(

@@ -64,6 +64,15 @@ Dtype = Annotated[
         rich_help_panel=MODEL_PANEL,
     ),
 ]
+AnswerDtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        metavar="NAME",
+        help="float32 or bfloat16 (float16 on cuda). Default: $RELSIM_DTYPE, else what the device is best at.",
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
 Recipe = Annotated[
     str | None,
     typer.Option(
@@ -113,12 +122,18 @@ def model_options(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def with_environment(given: Mapping[str, str]) -> dict[str, str]:
+def with_environment(given: Mapping[str, str], *, answers: bool = False) -> dict[str, str]:
     """The options, with the environment's checkpoint, base model and precision where none was given.
 
-    An embedded checkpoint is whole, so the environment's base model is none of its business.
+    An embedded checkpoint is whole, so the environment's base model is none of its business. Nor are 8 bits, which are
+    for metrics, that of a model which `answers` in words.
     """
     found = {name: _absolute(os.environ.get(variable)) for name, variable in _VARIABLES.items()}
+    if answers and found["dtype"]:
+        from relsim.models.eight_bits import ROUNDINGS
+
+        if found["dtype"] in ROUNDINGS:
+            del found["dtype"]
     options = {"checkpoint_dir": DEFAULT} | {name: value for name, value in found.items() if value} | dict(given)
     if options["checkpoint_dir"] in NAMES and "base_model" not in given:
         options.pop("base_model", None)

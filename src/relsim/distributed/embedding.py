@@ -18,7 +18,7 @@ from relsim.distributed.engine import PREPARING_THREADS, ask, require_same, work
 from relsim.distributed.pictures import ReadPart, read_part
 from relsim.encoders import registry
 from relsim.encoders.base import AnyEncoder, Shrink, draft_of, shrink_of
-from relsim.encoders.stream import DEFAULT_BUDGET, Outcome, batch_halving
+from relsim.encoders.stream import Outcome, batch_halving
 from relsim.fingerprint import Fingerprint
 from relsim.vectors.build import EmbeddedPart, Engine, Progress, embed_part
 
@@ -56,7 +56,7 @@ def ray_engine(
     facts: EncoderFacts,
     cluster: Cluster,
     *,
-    budget: int = DEFAULT_BUDGET,
+    budget: int | None = None,
     on_outcome: Progress | None = None,
 ) -> Engine:
     """What embeds the parts for `relsim.vectors.build.fill_table_by`: as many at a time as there are workers.
@@ -82,7 +82,7 @@ def ray_engine(
 class _EmbedCall:
     encoder: EncoderCall
     fingerprint: Fingerprint
-    budget: int
+    budget: int | None
 
     def load(self) -> Callable[[ReadPart], EmbeddedPart]:
         encoder = self.encoder.load()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from PIL import Image
 
 from relsim.encoders.base import Shrink, Vectors
@@ -30,6 +31,11 @@ class RelationalEncoder:
     def fingerprint(self) -> Fingerprint:
         """Weights, prompt, recipe and precision."""
         return self.vlm.fingerprint
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.vlm.device
 
     @property
     def draft(self) -> int | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from relsim.data.images import preprocess_image
 from relsim.encoders import DEFAULT_ENCODER
 from relsim.encoders.base import AnyEncoder, TextEncoder, Vectors
-from relsim.encoders.stream import DEFAULT_BUDGET, encode_images
+from relsim.encoders.stream import encode_images
 from relsim.errors import EncoderError, MissingExtraError
 
 try:
@@ -35,7 +35,7 @@ class MtebEncoder:
     `label` is its name among results, by default the encoder's own.
     """
 
-    def __init__(self, encoder: AnyEncoder, label: str | None = None, *, budget: int = DEFAULT_BUDGET) -> None:
+    def __init__(self, encoder: AnyEncoder, label: str | None = None, *, budget: int | None = None) -> None:
         self.encoder = encoder
         self._budget = budget
         modalities = ["image", "text"] if self._sentences is not None else ["image"]

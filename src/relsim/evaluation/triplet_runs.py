@@ -12,7 +12,7 @@ from relsim.data.records import Failure, ImageRecord
 from relsim.data.shard_address import is_shard_folder
 from relsim.encoders.base import AnyEncoder, AnyPairwise, query_side
 from relsim.encoders.pairwise import measure_pairs
-from relsim.encoders.stream import DEFAULT_BUDGET, Outcome, encode_usable
+from relsim.encoders.stream import Outcome, encode_usable
 from relsim.errors import SourceError
 from relsim.evaluation.labels import labels_of, triplets_from_labels
 from relsim.evaluation.triplets import (
@@ -100,7 +100,7 @@ def run_triplets(
     encoder: AnyEncoder,
     *,
     workers: int | None = None,
-    budget: int = DEFAULT_BUDGET,
+    budget: int | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> TripletRun:
     """Encode the pictures that the triplets name and score the triplets. Raises `SourceError` where none can be."""

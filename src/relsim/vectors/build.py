@@ -11,8 +11,9 @@ A table holds UTF-8, a file's name may be any bytes: what is no UTF-8 in a sourc
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +23,13 @@ from relsim.data.identity import printable
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import AnyEncoder
-from relsim.encoders.stream import DEFAULT_BUDGET, Encoded, Load, Outcome, batch_halving, encode_records
+from relsim.encoders.read_ahead import Load, PartEnd
+from relsim.encoders.stream import (
+    Encoded,
+    Outcome,
+    encode_parts,
+    encode_records,
+)
 from relsim.fingerprint import Fingerprint
 from relsim.models.memory import Halving
 from relsim.vectors.table import VectorTable
@@ -71,15 +78,29 @@ def fill_table(
     *,
     part_rows: int = PART_ROWS,
     workers: int | None = None,
-    budget: int = DEFAULT_BUDGET,
+    budget: int | None = None,
     on_outcome: Progress | None = None,
 ) -> BuildSummary:
     """Embed the records that the table lacks. Ids must be unique. Raises `FingerprintMismatchError`, `TableError`."""
 
     def here(parts: Iterable[Sequence[ImageRecord]]) -> Iterator[EmbeddedPart]:
-        halving = batch_halving()
-        for part in parts:
-            yield embed_part(part, encoder, workers=workers, budget=budget, on_outcome=on_outcome, halving=halving)
+        begun: deque[Sequence[ImageRecord]] = deque()  # the next part is read while the model runs on this one
+
+        def noted() -> Iterator[Sequence[ImageRecord]]:
+            for part in parts:
+                begun.append(part)
+                yield part
+
+        found: list[Outcome] = []
+        with closing(encode_parts(noted(), encoder, workers=workers, budget=budget)) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome, PartEnd):
+                    yield _in_place(begun.popleft(), found)
+                    found = []
+                    continue
+                found.append(outcome)
+                if on_outcome is not None:
+                    on_outcome(outcome)
 
     return fill_table_by(table, records, here, encoder.fingerprint, part_rows=part_rows)
 
@@ -118,23 +139,23 @@ def embed_part(
     encoder: AnyEncoder,
     *,
     workers: int | None = None,
-    budget: int = DEFAULT_BUDGET,
-    on_outcome: Progress | None = None,
+    budget: int | None = None,
     load: Load = load_image,
     halving: Halving | None = None,
 ) -> EmbeddedPart:
     """Embed the records of one part, as `encode_records` does."""
+    options: dict[str, Any] = {"workers": workers, "budget": budget, "load": load, "halving": halving}
+    return _in_place(records, encode_records(records, encoder, **options))
+
+
+def _in_place(records: Sequence[ImageRecord], outcomes: Iterable[Outcome]) -> EmbeddedPart:
     place = {record.image_id: number for number, record in enumerate(records)}
     part = EmbeddedPart(records, [], [])
-    for outcome in encode_records(records, encoder, workers=workers, budget=budget, load=load, halving=halving):
+    for outcome in sorted(outcomes, key=lambda item: place[item.record.image_id]):
         if isinstance(outcome, Failure):
             part.failures.append(outcome)
         else:
             part.encoded.append(outcome)
-        if on_outcome is not None:
-            on_outcome(outcome)
-    part.encoded.sort(key=lambda item: place[item.record.image_id])
-    part.failures.sort(key=lambda item: place[item.record.image_id])
     return part
 
 
