@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from _gpu_model import RECIPE, Bench, compiled_blocks, published_way, to_fp8
+from _gpu_model import RECIPE, Bench, published_way
 from _gpu_rows import Amounts, Meter, Once, Row, prepare
 from relsim.data.records import Failure, ImageRecord
 from relsim.encoders.base import Vectors
@@ -62,17 +62,15 @@ class Embedding:
         self._preparing()
         self._published()
         self._way("plain", Once(lambda: PlainForward(bench.merged().model, bench.pixels, bench.prompt)))
-        forward = Once(bench.packed)
-        self._way("ours", forward)
+        self._way("ours", Once(bench.packed))
         if not all_ways:
             return
-        self._way("ours, compiled", forward, compiled_blocks)
+        self._way("ours, compiled", Once(partial(bench.packed, compiled=True)))
         if bench.device.type != "cuda":
             self._meter.add(Row(self._part, "ours, fp8", 0, "images/s", note="not measured: 8-bit products want a GPU"))
             return
-        rounded = Once(lambda: to_fp8(forward()))
-        self._way("ours, fp8", rounded)
-        self._way("ours, fp8 and compiled", rounded, compiled_blocks)
+        self._way("ours, fp8", Once(partial(bench.packed, fp8=True)))
+        self._way("ours, fp8 and compiled", Once(partial(bench.packed, fp8=True, compiled=True)))
 
     def _preparing(self) -> None:
         """Everything but the network."""
@@ -94,19 +92,16 @@ class Embedding:
 
         self._meter.take(Row(self._part, "published way", 1, "images/s"), rate)
 
-    def _way(
-        self, name: str, forward: Once[Any], around: Callable[[], AbstractContextManager[None]] = nullcontext
-    ) -> None:
+    def _way(self, name: str, forward: Once[Any]) -> None:
         encoder = Once(lambda: RelationalEncoder(self._bench.vlm(forward(), self._recipe)))
         for batch in self._amounts.batches:
             row, kept = Row(self._part, name, batch, "images/s"), []
 
             def rate(row: Row = row, kept: list[Any] = kept) -> float:
                 halving = batch_halving()  # of the warm-up, too: what is timed runs at one size from its first batch on
-                with around():
-                    warm = max(2 * row.batch, self._amounts.published_images)
-                    kept.append(self._run(encoder(), row.batch, halving, warm))
-                    found = self._meter.rate(len(self._records), lambda: self._run(encoder(), row.batch, halving))
+                warm = max(2 * row.batch, self._amounts.published_images)
+                kept.append(self._run(encoder(), row.batch, halving, warm))
+                found = self._meter.rate(len(self._records), lambda: self._run(encoder(), row.batch, halving))
                 if halving.halved:
                     row.note = f"halved to {(row.batch + 1) // 2}"
                 return found

@@ -1,4 +1,4 @@
-"""Random Qwen2.5-VL models made on the device they run on, and the levers that `gpu.py` pulls on the packed pass.
+"""Random Qwen2.5-VL models made on the device they run on, and the published way of running them.
 
 Random weights cost what trained ones cost. They are drawn from a seed, on the device, and never written: the same call
 gives the same network, so each way of running it may take a copy apart.
@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
 from full_size import SHAPE_7B
 from models import SHAPES, model_config, write_tokenizer
-from relsim.models import eight_bits, layers
+from relsim.models import eight_bits
 from relsim.models.checkpoint import Checkpoint
+from relsim.models.compiled import compile_blocks
 from relsim.models.packed import PackedQwen25VL
 from relsim.models.pixels import PixelConfig, Recipe
 from relsim.models.prompt import CAPTION_PROMPT, Prompt, load_tokenizer, read_prompt, read_question
@@ -100,9 +98,16 @@ class Bench:
         """The same with the adapters merged."""
         return self.adapted().merge_and_unload().eval().requires_grad_(requires_grad=False)
 
-    def packed(self) -> PackedQwen25VL:
-        """Ours, over weights of its own."""
-        return PackedQwen25VL(self.merged().model, self.pixels, self.prompt.prefix, self.prompt.suffix)
+    def packed(self, *, fp8: bool = False, compiled: bool = False) -> PackedQwen25VL:
+        """Ours, over weights of its own; with products in 8-bit floats, and with blocks compiled, if so wanted."""
+        if fp8:
+            eight_bits.check_device("fp8", self.device)
+        forward = PackedQwen25VL(self.merged().model, self.pixels, self.prompt.prefix, self.prompt.suffix)
+        if fp8:
+            forward.change_blocks(lambda block: eight_bits.rounded(block, eight_bits.to_fp8))
+        if compiled:
+            compile_blocks(forward)
+        return forward
 
     def vlm(self, forward: Forward, recipe: Recipe = RECIPE) -> QueryVLM:
         """The metric over a forward pass."""
@@ -122,47 +127,6 @@ def draw_weights(network: nn.Module, generator: torch.Generator) -> None:
             parameter.data.normal_(0, 0.02, generator=generator)
         else:
             parameter.data.fill_(1)
-
-
-@contextmanager
-def compiled_blocks() -> Iterator[None]:
-    """Norms and gated MLPs of the packed pass compiled. Their weights are arguments: one program for all layers."""
-    norm, gated = torch.compile(_norm), torch.compile(_gated)
-
-    def call_norm(self: layers.Norm, x: Tensor) -> Tensor:
-        found: Tensor = norm(x, self.weight, self.epsilon)
-        return found
-
-    def call_gated(self: layers.GatedMLP, x: Tensor) -> Tensor:
-        up = None if self.up is None else (self.up.weight, self.up.bias)
-        found: Tensor = gated(x, (self.gate.weight, self.gate.bias), up, (self.down.weight, self.down.bias))
-        return found
-
-    with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(layers.Norm, "__call__", call_norm))
-        stack.enter_context(mock.patch.object(layers.GatedMLP, "__call__", call_gated))
-        yield
-    torch.compiler.reset()
-
-
-def _norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    wide = x.float()
-    return (wide * (wide.square().mean(-1, keepdim=True) + epsilon).rsqrt()).to(x.dtype) * weight
-
-
-_Product = tuple[Tensor, Tensor | None]
-
-
-def _gated(x: Tensor, gate: _Product, up: _Product | None, down: _Product) -> Tensor:
-    first, second = F.linear(x, *gate).chunk(2, dim=-1) if up is None else (F.linear(x, *gate), F.linear(x, *up))
-    return F.linear(F.silu(first) * second, *down)
-
-
-def to_fp8(forward: PackedQwen25VL) -> PackedQwen25VL:
-    """The same packed pass, its products from now on in 8-bit floats, scaled by row (torchao)."""
-    eight_bits.check_device("fp8", forward.device)
-    forward.change_blocks(lambda block: eight_bits.rounded(block, eight_bits.to_fp8))
-    return forward
 
 
 def published_way(bench: Bench, model: Any) -> Callable[[Any], Tensor]:

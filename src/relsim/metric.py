@@ -211,8 +211,8 @@ def relsim(  # noqa: PLR0913 - three published parameters, the rest by name
     with AMX, and for large models on a CPU that multiplies it much faster, else float32. `recipe` is `native`,
     `crop<side>` or `squash<side>` such as `crop448`, by default the checkpoint's. `decode="draft"` reads large JPEG
     files at a part of their size, which is quicker and gives slightly other vectors; it wants a recipe of a fixed size.
-    `engine="plain"` runs transformers' own forward pass, the slow oracle of ours. Raises `CheckpointError` or
-    `DeviceError`.
+    `engine="plain"` runs transformers' own forward pass, the slow oracle of ours, and `"compiled"` ours with norms and
+    MLPs compiled by torch, which takes a minute and may pay on a GPU. Raises `CheckpointError` or `DeviceError`.
     """
     if not pretrained:
         raise ValueError("only pretrained=True is supported")

@@ -1,6 +1,7 @@
 """Checkpoints to try the reader on, and what peft and transformers make of them."""
 
 import itertools
+import json
 import shutil
 from dataclasses import replace
 
@@ -98,3 +99,13 @@ def peft_merged(golden):
         return PeftModel.from_pretrained(model, folder).merge_and_unload().eval()
 
     return load
+
+
+@pytest.fixture
+def gelu_base(copy_of_golden):
+    """The golden base with another activation in its language model."""
+    folder = copy_of_golden("base")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["hidden_act"] = "gelu"
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder

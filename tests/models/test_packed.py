@@ -68,16 +68,6 @@ def test_what_the_packed_pass_does_not_compute_it_refuses(golden, parts):
     assert not PackedQwen25VL.supports(config_with(golden, **parts))
 
 
-@pytest.fixture
-def gelu_base(copy_of_golden):
-    """The golden base with another activation in its language model."""
-    folder = copy_of_golden("base")
-    config = json.loads((folder / "config.json").read_text())
-    config["text_config"]["hidden_act"] = "gelu"
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
 def test_unsupported_network_runs_through_transformers(load_golden, gelu_base, packed, golden_pictures, embed):
     vlm = load_golden(base_model=gelu_base)
     assert isinstance(vlm._forward, PlainForward)

@@ -46,7 +46,7 @@ from relsim.models.whole import read_whole_model
 
 logger = logging.getLogger(__name__)
 
-Engine = Literal["packed", "plain"]
+Engine = Literal["packed", "plain", "compiled"]
 
 
 def load_query_vlm(  # noqa: PLR0913 - one place to load from, the rest by name
@@ -72,8 +72,8 @@ def load_query_vlm(  # noqa: PLR0913 - one place to load from, the rest by name
     eight_bits = dtype if isinstance(dtype, str) and dtype in ROUNDINGS else None
     if eight_bits is not None:
         check_device(eight_bits, target)
-        if engine == "plain":
-            raise CheckpointError(f"{eight_bits} is for the packed forward pass; leave engine unset")
+        if engine == "plain" or (eight_bits, engine) == ("int8", "compiled"):
+            raise CheckpointError(f"{eight_bits} is for the packed forward pass as it is; leave engine unset")
     named = None if dtype is None else choose_dtype(target, torch.bfloat16 if eight_bits else dtype)
     folder = resolve_folder(checkpoint_dir, cache_dir=cache_dir, revision=revision, also=("projection_and_config.pt",))
     checkpoint = read_checkpoint(folder)
@@ -118,17 +118,27 @@ def load_query_vlm(  # noqa: PLR0913 - one place to load from, the rest by name
     vlm = QueryVLM(forward, kept, prompt, pixels, weights=weights, watch=watch, draft=draft, precision=eight_bits)
     if eight_bits is not None:
         _round_products(vlm, forward, eight_bits)
+    if engine == "compiled":
+        from relsim.models.compiled import compile_blocks  # torch's compiler takes a second to import
+
+        compile_blocks(packed_pass(forward, "compiled"))
     return vlm
+
+
+def packed_pass(forward: Forward, wanted: str) -> PackedQwen25VL:
+    """A forward pass that is the packed one. Raises `CheckpointError` where it is not, and so not what is `wanted`."""
+    if not isinstance(forward, PackedQwen25VL):
+        raise CheckpointError(f"{wanted} is for the packed forward pass, which this base model does not have")
+    return forward
 
 
 def _round_products(vlm: QueryVLM, forward: Forward, name: str) -> None:
     """Products in 8 bits, if the vectors bear it. Raises `CheckpointError`."""
-    if not isinstance(forward, PackedQwen25VL):
-        raise CheckpointError(f"{name} is for the packed forward pass, which is not what this model runs on")
+    packed = packed_pass(forward, name)
     pictures = [cut(picture, vlm.recipe, vlm.pixels) for picture in drawn_pictures()]
     exact = vlm.embed(pictures)
     _, rounding = ROUNDINGS[name]
-    forward.change_blocks(lambda block: rounded(block, rounding))
+    packed.change_blocks(lambda block: rounded(block, rounding))
     check_vectors(name, exact, vlm.embed(pictures))
 
 
@@ -143,10 +153,10 @@ def choose_forward(
     backbone: Any, architecture: Architecture, pixels: PixelConfig, prompt: Prompt, engine: Engine | None = None
 ) -> Forward:
     """The engine of that name over a placed network without its head, else the fastest that can run it."""
-    if engine not in (None, "packed", "plain"):
-        raise CheckpointError(f"there is no engine {engine!r}; known are packed and plain")
+    if engine not in (None, "packed", "plain", "compiled"):
+        raise CheckpointError(f"there is no engine {engine!r}; known are packed, compiled and plain")
     packs = architecture.packs and PackedQwen25VL.supports(backbone.config)
-    if engine == "packed" and not packs:
+    if engine in ("packed", "compiled") and not packs:
         raise CheckpointError("this base model has no packed forward pass; leave engine unset")
     if engine == "plain" or not packs:
         return PlainForward(backbone, pixels, prompt)
