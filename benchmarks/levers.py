@@ -1,11 +1,12 @@
 """What each lever of the forward pass gives: all on, then each off in turn, on the same pictures in the same run.
 
-    python benchmarks/levers.py [--models 20m,90m] [--dtype NAME] [--images 16] [--rounds 3] [--json FILE]
+    python benchmarks/levers.py [--models golden,20m,90m] [--dtype NAME] [--images 16] [--rounds 3] [--json FILE]
 
 Pictures are read and prepared once; what is measured is the way from patches to vectors, on one thread and by CPU time,
 which other work on the machine changes least. Ways take turns round by round, and each one's median counts. Every way
 must give the same vectors as all levers together (cosine 0.999 at least), so that nothing is measured that computes
-something else. Compiled blocks, padding and 8-bit products are in docs/lab-log.md and docs/benchmarks.md.
+something else. The last row is no lever that is off but one that is off by default: blocks compiled by torch. Padding
+and 8-bit products are in docs/lab-log.md and docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ from models import SHAPES, STOCK_TABLE_ROWS, write_model
 from relsim.data.images import read_image
 from relsim.data.records import ImageRecord
 from relsim.encoders.stream import DEFAULT_BUDGET, cut_by_cost
-from relsim.models import layers, packed, tables
+from relsim.models import layers, layout, packed, tables
 from relsim.models.layout import Segments
-from relsim.models.loading import load_query_vlm
+from relsim.models.loading import Engine, load_query_vlm
 from relsim.models.pixels import Patches
 from relsim.models.query_vlm import QueryVLM
 
@@ -146,6 +147,8 @@ def tables_every_time(vlm: QueryVLM) -> Iterator[None]:
 
     with (
         mock.patch.object(tables.PatchRotations, "__call__", turned),
+        mock.patch.object(layout, "grid_layout", layout.grid_layout.__wrapped__),
+        mock.patch.object(layout, "prompt_positions", layout.prompt_positions.__wrapped__),
         mock.patch.object(
             forward,
             "_tables",
@@ -168,6 +171,8 @@ WAYS: dict[str, Way] = {
 }
 ALONE = "one picture at a time"
 PLAIN = "none: transformers' forward, one picture at a time, without the head"
+COMPILED = "all levers, and blocks compiled by torch"
+ENGINES: dict[str, Engine] = {ALL: "packed", PLAIN: "plain", COMPILED: "compiled"}
 
 
 def embed(vlm: QueryVLM, prepared: Sequence[Patches], budget: int = DEFAULT_BUDGET) -> Tensor:
@@ -178,18 +183,18 @@ def embed(vlm: QueryVLM, prepared: Sequence[Patches], budget: int = DEFAULT_BUDG
     return found
 
 
-def measure(vlm: QueryVLM, plain: QueryVLM, prepared: Sequence[Patches], rounds: int) -> dict[str, list[float]]:
-    """CPU milliseconds per picture of every way, in each round; `plain` is the same model on transformers' forward."""
-    seconds: dict[str, list[float]] = {name: [] for name in (*WAYS, ALONE, PLAIN)}
+def measure(vlms: Mapping[str, QueryVLM], prepared: Sequence[Patches], rounds: int) -> dict[str, list[float]]:
+    """CPU milliseconds per picture of every way, in each round; `vlms` are the model on each of its engines."""
+    seconds: dict[str, list[float]] = {name: [] for name in (*WAYS, ALONE, PLAIN, COMPILED)}
+    vlm = vlms[ALL]
     exact = embed(vlm, prepared)
+    embed(vlms[COMPILED], prepared)  # its programs are made now
     for number in range(rounds):
         for name, taken in seconds.items():
             with ExitStack() as stack:
                 stack.enter_context(WAYS.get(name, WAYS[ALL])(vlm))
                 started = time.thread_time()
-                found = embed(
-                    plain if name == PLAIN else vlm, prepared, 1 if name in (ALONE, PLAIN) else DEFAULT_BUDGET
-                )
+                found = embed(vlms.get(name, vlm), prepared, 1 if name in (ALONE, PLAIN) else DEFAULT_BUDGET)
                 taken.append(1000 * (time.thread_time() - started) / len(prepared))
             cosine = float((found * exact).sum(dim=1).min())
             if not cosine >= LEAST_COSINE:
@@ -214,7 +219,7 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Write the models, measure each, print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--models", default="20m,90m", help="names with commas between")
+    parser.add_argument("--models", default="golden,20m,90m", help="names with commas between")
     parser.add_argument("--dtype", default="float32,bfloat16", help="precisions with commas between")
     parser.add_argument("--images", type=positive, default=16)
     parser.add_argument("--rounds", type=positive, default=3)
@@ -226,14 +231,14 @@ def main(words: Sequence[str] | None = None) -> int:
     paths = write_pictures(options.scratch / "pictures", options.images)
     facts, found = machine(), {}
     for name in options.models.split(","):
-        folder = options.scratch / "models" / name
-        write_model(SHAPES[name], folder, CHECKOUT / "tests" / "golden")
+        folder = CHECKOUT / "tests" / "golden" if name == "golden" else options.scratch / "models" / name
+        if name != "golden":
+            write_model(SHAPES[name], folder, CHECKOUT / "tests" / "golden")
         for dtype in options.dtype.split(","):
             given: dict[str, Any] = {"base_model": folder / "base", "device": "cpu", "dtype": dtype, "recipe": "native"}
-            vlm = load_query_vlm(folder / "relsim", **given)
-            plain = load_query_vlm(folder / "relsim", **given, engine="plain")
-            prepared = [vlm.prepare(read_image(ImageRecord(path.name, str(path))).image) for path in paths]
-            found[f"{name} {dtype}"] = measure(vlm, plain, prepared, options.rounds)
+            vlms = {way: load_query_vlm(folder / "relsim", **given, engine=engine) for way, engine in ENGINES.items()}
+            prepared = [vlms[ALL].prepare(read_image(ImageRecord(path.name, str(path))).image) for path in paths]
+            found[f"{name} {dtype}"] = measure(vlms, prepared, options.rounds)
     print(table(found))
     if options.json is not None:
         write_json(options.json, {"machine": facts, "images": len(paths), "rounds": found})
