@@ -61,16 +61,19 @@ class Embedding:
         bench = self._bench
         self._preparing()
         self._published()
-        self._way("plain", Once(lambda: PlainForward(bench.merged().model, bench.pixels, bench.prompt)))
+        plain = Once(lambda: PlainForward(bench.merged().model, bench.pixels, bench.prompt))
+        self._way("plain", plain, self._amounts.plain_batches, self._amounts.plain_images)
+        del plain  # the network with it
         self._way("ours", Once(bench.packed))
         if not all_ways:
             return
-        self._way("ours, compiled", Once(partial(bench.packed, compiled=True)))
-        if bench.device.type != "cuda":
+        if bench.device.type == "cuda":
+            self._way("ours, fp8", Once(partial(bench.packed, fp8=True)))
+        else:
             self._meter.add(Row(self._part, "ours, fp8", 0, "images/s", note="not measured: 8-bit products want a GPU"))
-            return
-        self._way("ours, fp8", Once(partial(bench.packed, fp8=True)))
-        self._way("ours, fp8 and compiled", Once(partial(bench.packed, fp8=True, compiled=True)))
+        self._way("ours, compiled", Once(partial(bench.packed, compiled=True)))
+        if bench.device.type == "cuda":
+            self._way("ours, fp8 and compiled", Once(partial(bench.packed, fp8=True, compiled=True)))
 
     def _preparing(self) -> None:
         """Everything but the network."""
@@ -92,16 +95,20 @@ class Embedding:
 
         self._meter.take(Row(self._part, "published way", 1, "images/s"), rate)
 
-    def _way(self, name: str, forward: Once[Any]) -> None:
+    def _way(
+        self, name: str, forward: Once[Any], batches: Sequence[int] | None = None, count: int | None = None
+    ) -> None:
+        """A row for each batch (by default all of the run), over so many pictures (by default all)."""
         encoder = Once(lambda: RelationalEncoder(self._bench.vlm(forward(), self._recipe)))
-        for batch in self._amounts.batches:
+        records = len(self._records[:count])
+        for batch in batches or self._amounts.batches:
             row, kept = Row(self._part, name, batch, "images/s"), []
 
             def rate(row: Row = row, kept: list[Any] = kept) -> float:
                 halving = batch_halving()  # of the warm-up, too: what is timed runs at one size from its first batch on
                 warm = max(2 * row.batch, self._amounts.published_images)
                 kept.append(self._run(encoder(), row.batch, halving, warm))
-                found = self._meter.rate(len(self._records), lambda: self._run(encoder(), row.batch, halving))
+                found = self._meter.rate(records, lambda: self._run(encoder(), row.batch, halving, records))
                 if halving.halved:
                     row.note = f"halved to {(row.batch + 1) // 2}"
                 return found

@@ -35,7 +35,9 @@ class Amounts:
 
     images: int
     published_images: int
+    plain_images: int
     batches: tuple[int, ...]
+    plain_batches: tuple[int, ...]
     training: tuple[int, ...]
     micro_batch: int
     captions: tuple[int, ...]
@@ -46,8 +48,8 @@ class Amounts:
 
 
 AMOUNTS = {
-    "7b": Amounts(1024, 64, (1, 8, 32, 64), (64, 256), 16, (32, 128), 48, 64, (1, 8)),
-    "tiny": Amounts(16, 4, (1, 4), (4,), 2, (4, 6), 4, 4, (1, 2)),
+    "7b": Amounts(512, 64, 128, (1, 8, 32, 64), (8, 32), (64, 256), 16, (32, 128), 48, 64, (1, 8)),
+    "tiny": Amounts(16, 4, 8, (1, 4), (4,), (4,), 2, (4, 6), 4, 4, (1, 2)),
 }
 
 

@@ -17,9 +17,9 @@
   it, and on 32 at once, as its script for folders does.
 
 The largest memory stands beside each: what torch held on a GPU; on a CPU the process's peak so far, which never falls.
-What cannot be measured (no torchao, no compiler, no memory) keeps its row and says why. A batch that does not fit into
-memory is halved as in every run of ours, and its row says so. Files are written after each row, so a call that is
-stopped leaves what it found.
+What cannot be measured (no torchao, no compiler, no memory) keeps its row and says why. A batch of embedding or native
+that does not fit into memory is halved as in every run of ours, and its row says so. Files are written after each row,
+so a call that is stopped leaves what it found.
 
 Exit code 1: the plain path or one of ours could not be measured, or vectors of ours differ from the plain path's by
 more than rounding (cosine under 0.9995). 8-bit products are another matter: under a cosine of 0.999 their row says that
@@ -33,7 +33,7 @@ import contextlib
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -44,7 +44,7 @@ import torch
 from _gpu_embedding import Embedding
 from _gpu_model import RECIPE, Bench
 from _gpu_network import latency_rates, lever_rates
-from _gpu_rows import AMOUNTS, Amounts, Meter, Row, prepare, write_jpegs
+from _gpu_rows import AMOUNTS, Amounts, Meter, Row, Step, prepare, write_jpegs
 from _gpu_steps import caption_rates, training_rates
 from _gpu_table import FLOOR_TFLOP, failures, ratios, table, told
 from against_published import CHECKOUT, machine, positive, say, write_json
@@ -81,11 +81,17 @@ def measure(bench: Bench, meter: Meter, paths: Sequence[Path], amounts: Amounts,
         if part == "embedding":
             Embedding(bench, meter, paths, amounts).measure()
         elif part == "native":
-            few = replace(amounts, images=amounts.native, batches=amounts.native_batches)
+            sizes = amounts.native_batches
+            few = replace(amounts, images=amounts.native, batches=sizes, plain_batches=sizes[-1:])
             Embedding(bench, meter, paths, few, part="native", recipe=Recipe.NATIVE).measure(all_ways=False)
         else:
-            for way, batch, unit, rate in steps[part](bench, meter.rate, pictures, amounts):
-                meter.take(Row(part, way, batch, unit), rate)
+            take_steps(meter, part, steps[part](bench, meter.rate, pictures, amounts))
+
+
+def take_steps(meter: Meter, part: str, steps: Iterator[Step]) -> None:
+    """Take the rows of a part. A function of its own, so that no measurement, and its network, outlives the part."""
+    for way, batch, unit, rate in steps:
+        meter.take(Row(part, way, batch, unit), rate)
 
 
 def facts_of(options: argparse.Namespace, bench: Bench, speed: float) -> dict[str, Any]:
@@ -135,6 +141,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(words)
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         parser.error("there is no GPU here: --device cpu --size tiny runs the same steps")
+    largest = AMOUNTS[options.size].batches[-1]
+    if options.images and options.images < largest and "embedding" in options.parts:
+        parser.error(f"--images {options.images}: the largest batch is {largest}, and a row must run what it says")
     return options
 
 

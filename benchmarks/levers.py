@@ -38,6 +38,8 @@ from relsim.models.query_vlm import QueryVLM
 
 LEAST_COSINE = 0.999
 ALL = "all levers"
+CPU_NORM = "norms of mixed types"
+"""A lever of a CPU's; a GPU reads less without it, and has it off."""
 Way = Callable[[QueryVLM], AbstractContextManager[Any]]
 
 
@@ -165,7 +167,7 @@ WAYS: dict[str, Way] = {
     "prompt before the image read for every picture": prefix_every_time,
     "one product for each window and picture": patched(packed, "attend", attend_each),
     "rotation in real numbers": patched(packed, "rotate", rotate_in_reals),
-    "norms of mixed types": patched(layers.Norm, "__call__", mixed_norm),
+    CPU_NORM: patched(layers.Norm, "__call__", mixed_norm),
     "pixels normalised and repeated": unfolded_pixels,
     "indices and rotations anew": tables_every_time,
 }

@@ -380,3 +380,11 @@ def test_the_documents_are_described(chain, name):
         for part in ("funnel", "leaks"):
             assert list(example[part][0]) == list(real[part][0])
         assert list(example["samples"]["rejected"][0]) == list(real["samples"]["rejected"][0])
+
+
+def test_eight_bits_of_the_environment_are_for_metrics(pictures, tmp_path, monkeypatch):
+    """The last stage asks for a captioner, after all the reading."""
+    monkeypatch.setenv("RELSIM_DTYPE", "int8")
+    words = ["curate", pictures, "--out", tmp_path / "set", "--device", "cpu"]
+    assert CliRunner().invoke(app, list(map(str, words))).exit_code == 3  # a file is no picture
+    assert (tmp_path / "set" / "report.html").exists()

@@ -1,6 +1,7 @@
 """`relsim export`: layouts that load, and a push to a local server that speaks the Hub's protocol."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from relsim.models.hub import resolve_folder
 
 OWNER = "someone"
 TOKEN = "hf_local"
@@ -17,6 +20,12 @@ TOKEN = "hf_local"
 def hub(hub_server):
     with hub_server.LocalHub() as server:
         yield server
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """A whole model in a folder of its own."""
+    return shutil.copytree(resolve_folder("relsim-mini"), tmp_path / "mine")
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +130,20 @@ def test_captioner_is_exported_as_it_is(verb, golden, refused, tmp_path):
     assert "an adapter is written as it is" in message
     message = refused("export", golden / "captioner", "-o", tmp_path / "onnx", "--layout", "onnx")
     assert "its layouts are published and whole" in message
+
+
+@pytest.mark.parametrize("words", [[], ["--layout", "published"], ["--layout", "whole"]])
+@pytest.mark.parametrize("kind", ["relsim", "captioner"])
+def test_a_base_model_of_the_environment_is_used_where_one_is_needed(verb, golden, tmp_path, monkeypatch, kind, words):
+    monkeypatch.setenv("RELSIM_BASE_MODEL", str(golden / "base"))
+    assert verb("export", golden / kind, "-o", tmp_path / "out", *words).exit_code == 0
+    assert (tmp_path / "out" / "adapter_config.json").exists() == (words != ["--layout", "whole"])
+
+
+def test_a_whole_model_has_no_use_for_a_base_of_the_environment(verb, golden, tmp_path, changed, monkeypatch):
+    monkeypatch.setenv("RELSIM_BASE_MODEL", str(golden / "base"))
+    words = ["--layout", "sentence-transformers"]
+    assert verb("export", changed, "-o", tmp_path / "out", *words).exit_code == 0
 
 
 def test_push_uploads_every_file(hub, variables, golden, tmp_path):

@@ -20,8 +20,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from relsim.data.records import Failure, ImageRecord, Status
+from relsim.encoders.caption_text import ClipT
+from relsim.encoders.clip import ClipEncoder
 from relsim.encoders.fake import FakeEncoder
+from relsim.encoders.prompted import PromptedEncoder
 from relsim.encoders.read_ahead import READ_AHEAD, PartEnd
+from relsim.encoders.registry import load_encoder
+from relsim.encoders.relational import RelationalEncoder
 from relsim.encoders.stream import (
     CUDA_BUDGET,
     DEFAULT_BUDGET,
@@ -33,6 +38,8 @@ from relsim.encoders.stream import (
     encode_parts,
     encode_records,
 )
+from relsim.encoders.towers import TowerEncoder
+from relsim.encoders.tuned import TunedEncoder
 from relsim.errors import ImageError
 
 SIZES = [(28 * (1 + number % 7), 28 * (1 + number % 3)) for number in range(40)]
@@ -292,13 +299,19 @@ class TestParts:
         ("device", "budget"), [("cpu", DEFAULT_BUDGET), ("cuda", CUDA_BUDGET), (None, DEFAULT_BUDGET)]
     )
     def test_batches_suit_the_device(self, device, budget):
-        class Placed(FakeEncoder):
-            pass
-
-        encoder = Placed()
+        encoder = FakeEncoder()
         if device is not None:
             encoder.device = torch.device(device)
         assert budget_of(encoder) == budget
+
+    @pytest.mark.parametrize(
+        "kind", [RelationalEncoder, TowerEncoder, ClipEncoder, TunedEncoder, PromptedEncoder, ClipT]
+    )
+    def test_encoders_with_a_network_say_where_it_is(self, kind):
+        assert isinstance(kind.device, property)
+
+    def test_where_a_network_is_told_is_where_it_computes(self):
+        assert load_encoder("relational", device="cpu").device == torch.device("cpu")
 
 
 class TestFlow:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from relsim.errors import CheckpointError
+from relsim.models import layers as layers_module
 from relsim.models import packed as packed_module
 
 pytestmark = [
@@ -33,6 +34,33 @@ def test_vectors_are_those_of_the_plain_path(compiled, load_golden, golden_pictu
     exact = embed(load_golden(engine="plain"), golden_pictures)
     assert (embed(compiled, golden_pictures) - exact).abs().max() <= 1e-4
     assert (embed(compiled, golden_pictures[:1]) - exact[:1]).abs().max() <= 1e-4
+
+
+@with_compiler
+def test_vectors_of_large_weights_are_those_of_the_plain_path(load_golden, golden_pictures, embed, monkeypatch):
+    """Gate and up projection apart, as in the 7B model's language part."""
+    monkeypatch.setattr(layers_module, "JOIN_BYTES", 0)
+    apart = load_golden(engine="compiled")
+    assert all(block.mlp.up is not None for block in apart._forward._language.blocks)
+    exact = embed(load_golden(engine="plain"), golden_pictures)
+    assert (embed(apart, golden_pictures) - exact).abs().max() <= 1e-4
+
+
+@with_compiler
+def test_many_models_of_a_process_stay_compiled(load_golden, golden_pictures, embed, monkeypatch):
+    """Precisions, widths and forms are programs each; torch alone keeps eight, and then stops with a warning."""
+    for join in (0, layers_module.JOIN_BYTES):
+        monkeypatch.setattr(layers_module, "JOIN_BYTES", join)
+        for dtype in ("float32", "bfloat16"):
+            for aligned in (set(), {"cpu"}):
+                monkeypatch.setattr(packed_module, "_ALIGNED_ON", aligned)
+                model = load_golden(engine="compiled", dtype=dtype)
+                embed(model, golden_pictures[:1])
+                embed(model, golden_pictures[:3])
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    embed(model, golden_pictures[:3])
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before > 8
+    assert not torch._dynamo.utils.counters["unimplemented"]
 
 
 @with_compiler

@@ -80,3 +80,19 @@ def test_a_metric_in_fp8_is_near_the_one_in_bf16(on_cpu, load_golden, golden_pic
     monkeypatch.setattr(eight_bits, "LEAST_COSINE", {"fp8": 0.98})
     found, usual = (embed(load_golden(dtype=name), golden_pictures) for name in ("fp8", "bfloat16"))
     assert (found * usual).sum(dim=1).min() > 0.98
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler, when it is imported
+def test_it_may_be_compiled(on_cpu, load_golden, golden_pictures, embed, monkeypatch):
+    monkeypatch.setattr(eight_bits, "LEAST_COSINE", {"fp8": 0.98})
+    found, usual = (embed(load_golden(dtype="fp8", engine=engine), golden_pictures) for engine in ("compiled", None))
+    assert (found * usual).sum(dim=1).min() > 0.995
+
+
+def test_settings_of_the_process_stay_as_they_were(on_cpu, drawn):
+    """torchao's own advice is to round products in fp32, for everyone."""
+    import torch._inductor.config as inductor
+
+    before = torch.get_float32_matmul_precision(), inductor.get_config_copy()
+    to_fp8(Linear(drawn(32, 48)))
+    assert (torch.get_float32_matmul_precision(), inductor.get_config_copy()) == before

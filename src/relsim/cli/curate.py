@@ -118,7 +118,7 @@ def curate(
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images that go through a model together.")] = 16,
     base_model: options.BaseModel = None,
     device: options.Device = None,
-    dtype: options.Dtype = None,
+    dtype: options.AnswerDtype = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Make a data set of anonymous captions of images.
@@ -200,7 +200,8 @@ def _asking(address: str | None, model: str | None, key_variable: str, *, every:
 def _model(named: str, base_model: str | None, machine: dict[str, str | None]) -> dict[str, str]:
     """Options of a checkpoint. An embedded one is whole, so that no base model is any of its business."""
     base = None if named in NAMES else base_model
-    return options.with_environment(options.model_options(named, base, machine["device"], machine["dtype"], None))
+    given = options.model_options(named, base, machine["device"], machine["dtype"], None)
+    return options.with_environment(given, answers=True)
 
 
 def _training(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -56,11 +56,13 @@ def export(
     from relsim.training.export import export_checkpoint
     from relsim.training.push import push_checkpoint
 
-    base = options.with_environment(options.model_options(checkpoint, base_model, None, None, None)).get("base_model")
+    base = options.model_options(checkpoint, base_model, None, None, None).get("base_model")
+    usual = options.with_environment(options.model_options(checkpoint, None, None, None, None)).get("base_model")
     with tempfile.TemporaryDirectory(prefix="relsim-export-") as temporary:
         # A checkpoint is a folder of its own, so that a temporary one is not there yet either.
         folder = out or Path(temporary) / "checkpoint"
-        export_checkpoint(checkpoint, folder, layout=layout, base_model=base, dtype=dtype, recipe=recipe)
+        merging: dict[str, Any] = {"base_model": base, "usual_base": usual, "dtype": dtype}
+        export_checkpoint(checkpoint, folder, layout=layout, recipe=recipe, **merging)
         address = None if push is None else push_checkpoint(folder, push, private=private)
     if as_json:
         print_json({"schema": "relsim.export/1", "out": out and str(out), "push": push, "commit": address})

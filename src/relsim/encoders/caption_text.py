@@ -133,6 +133,11 @@ class ClipT:
         )
 
     @property
+    def device(self) -> Any:
+        """Where it computes, a `torch.device`."""
+        return self._clip.device
+
+    @property
     def dimension(self) -> int:
         """D, the length of a vector."""
         return self._clip.dimension

@@ -33,7 +33,7 @@ class DreamSimEncoder:
     name = "dreamsim"
 
     def __init__(self, model: Any, transform: Any, *, kind: str, version: str, device: torch.device) -> None:
-        self._model, self._transform, self._device = model, transform, device
+        self._model, self._transform, self.device = model, transform, device
         self._facts: dict[str, Fact] = {"kind": kind, "package": version, "weights": weights_of(model)}
         blank = self.prepare(Image.new("RGB", (8, 8)))
         self.dimension = int(self._features([blank]).shape[1])
@@ -62,7 +62,7 @@ class DreamSimEncoder:
 
     def _features(self, batch: Sequence[NDArray[np.float32]]) -> torch.Tensor:
         with torch.inference_mode():
-            found = self._model.embed(torch.from_numpy(np.stack(batch)).to(self._device))
+            found = self._model.embed(torch.from_numpy(np.stack(batch)).to(self.device))
         # The package drops the axis of a batch of one, and older versions keep others.
         return torch.as_tensor(found).reshape(len(batch), -1)
 

@@ -57,6 +57,11 @@ class PromptedEncoder:
         return "message" in self.model.modalities
 
     @property
+    def device(self) -> Any:
+        """Where it computes, a `torch.device`."""
+        return self.model.device
+
+    @property
     def dimension(self) -> int:
         """D, the length of a vector."""
         return int(self.model.get_embedding_dimension())

@@ -202,6 +202,11 @@ class TowerEncoder:
         self.tower = tower
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.tower.device
+
+    @property
     def dimension(self) -> int:
         """D, the length of a vector."""
         return self.tower.dimension

@@ -7,6 +7,8 @@ processors that were tried (docs/benchmarks.md); it is meant for GPUs, where it 
 
 from __future__ import annotations
 
+import logging
+import threading
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +19,24 @@ from relsim.errors import DeviceError
 from relsim.models.layers import Block, GatedMLP, Norm
 from relsim.models.packed import PackedQwen25VL
 
+_PROGRAMS = 64
+"""Programs of a function that torch keeps in a process. Of its own eight a model takes four, for towers and batches;
+beyond them torch runs the function as it is, with a warning."""
+
+_UNKEPT = "Failed to pickle cache key"
+# Programs over 8-bit floats are made anew at each start, for torch cannot keep them, and it tells so at great length.
+logging.getLogger("torch._inductor.codecache").addFilter(lambda record: _UNKEPT not in record.getMessage())
+
 _Product = tuple[Tensor, Tensor | None]
+_allowed = threading.local()
+
+
+def _allow_programs() -> None:
+    """Settings of torch's compiler are each thread's own, and lanes of a CPU have threads of theirs."""
+    if not getattr(_allowed, "yes", False):
+        limits = torch._dynamo.config  # noqa: SLF001 - torch has no public name for it
+        limits.recompile_limit = max(limits.recompile_limit, _PROGRAMS)
+        _allowed.yes = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +45,7 @@ class CompiledNorm(Norm):
 
     def __call__(self, x: Tensor) -> Tensor:
         """X (…, D), normalised."""
+        _allow_programs()
         found: Tensor = _norm(x, self.weight, self.epsilon)
         return found
 
@@ -36,6 +56,7 @@ class CompiledGatedMLP(GatedMLP):
 
     def __call__(self, x: Tensor) -> Tensor:
         """X (…, H) to (…, H)."""
+        _allow_programs()
         up = None if self.up is None else (self.up.weight, self.up.bias)
         found: Tensor = _gated(x, (self.gate.weight, self.gate.bias), up, (self.down.weight, self.down.bias))
         return found

@@ -86,7 +86,9 @@ def to_fp8(linear: Linear) -> Linear:
     try:
         torchao: Any = import_module("torchao.quantization")
         settings = torchao.Float8DynamicActivationFloat8WeightConfig(
-            granularity=torchao.PerRow(), activation_value_lb=_NEARLY_ZERO
+            granularity=torchao.PerRow(),
+            activation_value_lb=_NEARLY_ZERO,
+            set_inductor_config=False,  # which would change the precision of every product in fp32 of the process, too
         )
         torchao.quantize_(module, settings)
     except Exception as error:  # it asserts, and other versions have other names

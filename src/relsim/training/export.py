@@ -49,11 +49,13 @@ def export_checkpoint(
     base_model: str | Path | None = None,
     dtype: str | None = None,
     recipe: str | None = None,
+    usual_base: str | Path | None = None,
 ) -> Path:
     """Write a checkpoint (a folder or a Hub id) into the new folder `out`, all of it or nothing; returns `out`.
 
     Without `layout` it stays as it is. `base_model` takes the place of the base that an adapter names, `dtype` of the
     base's own precision (of fp32 for other libraries); both are refused where nothing is merged or converted.
+    `usual_base` stands in for a `base_model` that is not named, and only where one has a use.
     `recipe` takes the place of its own in the layouts onnx and openvino. Raises `CheckpointError` or `DeviceError`.
     """
     out = Path(out)
@@ -61,10 +63,12 @@ def export_checkpoint(
         raise CheckpointError("a recipe of one's own is for the layouts onnx and openvino")
     folder = resolve_folder(checkpoint, also=(PUBLISHED_PROJECTION, CARD))
     if not any((folder / name).exists() for name in (PROJECTION, PUBLISHED_PROJECTION)):
-        return _export_adapter(folder, out, layout, base_model, dtype)
+        return _export_adapter(folder, out, layout, base_model, dtype, usual_base)
     found = read_checkpoint(folder)
     if base_model is not None and not found.adapter:
         raise CheckpointError(f"{folder} holds a whole model of its own; leave base_model (--base-model) away")
+    if found.adapter and layout not in (None, "published"):
+        base_model = base_model or usual_base
     if layout == "sentence-transformers":
         return _export_sentence_transformer(folder, found, out, base_model, dtype)
     if layout in ("onnx", "openvino"):
@@ -134,7 +138,12 @@ def _merged(folder: Path, found: Checkpoint, base_model: str | Path | None, dtyp
 
 
 def _export_adapter(
-    folder: Path, out: Path, layout: Layout | None, base_model: str | Path | None, dtype: str | None
+    folder: Path,
+    out: Path,
+    layout: Layout | None,
+    base_model: str | Path | None,
+    dtype: str | None,
+    usual_base: str | Path | None,
 ) -> Path:
     """A captioner's or a filter's adapter, which has no projection."""
     if not (folder / ADAPTER_CONFIG).exists():
@@ -149,7 +158,7 @@ def _export_adapter(
     if layout == "whole":
         from relsim.training.export_answering import write_whole_answering
 
-        write_whole_answering(folder, out, base_model=base_model, dtype=dtype, texts=texts)
+        write_whole_answering(folder, out, base_model=base_model or usual_base, dtype=dtype, texts=texts)
         return out
     config, adapter = read_adapter(folder)
     about = read_metadata(folder) or {"format_version": FORMAT_VERSION}
