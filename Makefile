@@ -41,10 +41,10 @@ demo: $(VENV)/.offline $(VENV)/.installed  ## Draw a world, score, caption, sear
 	$(BIN)/relsim demo --out $(BUILD)/demo
 
 # What measures time runs first and alone. After that, one thread a worker: workers that each use every core get in
-# each other's way.
+# each other's way. Each worker has whole files, so that what they share is made once, and takes from another at the end.
 test: lint  ## Lint, types, layers, and the tests against the installed wheel
 	$(BIN)/pytest -m timed tests/test_imports.py
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -m "not timed" -n $(JOBS)
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -m "not timed" -n $(JOBS) --dist worksteal
 
 # One after the other: each Ray takes both cores. The imports come first, since a test whose package is broken would skip.
 test-extras: $(EXTRAS)/.extras $(EXTRAS)/.installed  ## The tests that need Ray, stores, other engines and runtimes

@@ -208,7 +208,7 @@ def counted(self, row, measure):
     return take(self, row, measure)
 Meter.take = counted
 words = ["--size", "tiny", "--device", "cpu", "--images", "4", "--scratch", sys.argv[1]]
-gpu.main([*words, "--parts", "embedding,levers,latency,native"])
+gpu.main([*words, "--parts", "latency,native"])
 print(json.dumps(found))
 """
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -219,7 +219,7 @@ print(json.dumps(found))
     assert done.returncode == 0, done.stderr[-3000:]
     seen = set()
     for part, way, alive in json.loads(done.stdout.splitlines()[-1]):
-        name = part if part in ("levers", "latency") else (part, way)
+        name = part if part == "latency" else (part, way)
         assert alive == (1 if name in seen and way not in ("published way", "reading and preparing alone") else 0), name
         seen.add(name)
 
