@@ -41,7 +41,8 @@ demo: $(VENV)/.offline $(VENV)/.installed  ## Draw a world, score, caption, sear
 	$(BIN)/relsim demo --out $(BUILD)/demo
 
 # What measures time runs first and alone. After that, one thread a worker: workers that each use every core get in
-# each other's way. Each worker has whole files, so that what they share is made once, and takes from another at the end.
+# each other's way. A worker begins with its share in the order of the files, so that what a file shares is made once, and
+# takes from another one at the end.
 test: lint  ## Lint, types, layers, and the tests against the installed wheel
 	$(BIN)/pytest -m timed tests/test_imports.py
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/pytest -m "not timed" -n $(JOBS) --dist worksteal

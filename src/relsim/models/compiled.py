@@ -1,8 +1,8 @@
 """Norms and gated MLPs of the packed pass as programs that torch compiles, by name only (`engine="compiled"`).
 
 What lies between two products is then read and written once, not once for each step. Weights are arguments, so that all
-layers of a tower share a program. It takes a compiler (a C++ one for a CPU) and a minute, and gains nothing on the
-processors that were tried (docs/benchmarks.md); it is meant for GPUs, where it has not been measured.
+layers of a tower share a program. It takes a compiler (a C++ one for a CPU) and a minute, and gains a hundredth or two
+on the processors that were tried (docs/benchmarks.md); it is meant for GPUs, where it has not been measured.
 """
 
 from __future__ import annotations
