@@ -217,7 +217,7 @@ def test_what_another_process_writes_is_seen_and_left_alone(server, folder, cach
 def test_a_job_that_fails_says_why_and_tells_no_path(server, folder):
     (folder / "taken.jsonl.images").mkdir()
     (folder / "taken.jsonl.images" / "part-00000.parquet").write_bytes(b"of something else")
-    post(server, "/api/jobs", verb="download", source="taken.jsonl")
+    assert post(server, "/api/jobs", verb="download", source="taken.jsonl")[0] == 201
     job = until(server, "taken.jsonl.images", ended)
     assert (job["state"], job["resumable"]) == ("failed", True)
     assert "holds shards that no download made" in job["message"]
@@ -258,3 +258,6 @@ def test_more_than_two_at_once_are_refused(server):
     assert post(server, "/api/jobs", verb="embed", source="more", axis="look")[0] == 201
     status, told = post(server, "/api/jobs", verb="embed", source="few", axis="look")
     assert (status, "2 jobs run already" in told["detail"]) == (409, True)
+    for name in ("more.relation", "more.look"):  # others may come after this one
+        post(server, f"/api/jobs/{name}/cancel")
+        until(server, name, ended)
