@@ -46,13 +46,12 @@ from _gpu_model import RECIPE, Bench
 from _gpu_network import latency_rates, lever_rates
 from _gpu_rows import AMOUNTS, Amounts, Meter, Row, Step, prepare, write_jpegs
 from _gpu_steps import caption_rates, training_rates
-from _gpu_table import FLOOR_TFLOP, failures, ratios, table, told
+from _gpu_table import FLOOR_TFLOP, PARTS, failures, ratios, table, told
 from against_published import CHECKOUT, machine, positive, say, write_json
 from relsim.data.records import ImageRecord
 from relsim.models.pixels import Recipe
 
 PICTURE_FILES = 128
-PARTS = ("embedding", "levers", "latency", "native", "training", "captions")
 
 
 def product_speed(bench: Bench, side: int) -> float:

@@ -13,15 +13,28 @@ COMPILER = shutil.which(os.environ.get("CXX", "g++"))
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
 
 
+def run(*words):
+    """What python prints last with these words, in the folder of the benchmarks."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=SCRIPT.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=variables,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()[-1]
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """A run's folder, with `facts.json` and `table.md`."""
     folder = tmp_path_factory.mktemp("gpu")
-    command = [sys.executable, str(SCRIPT), "--size", "tiny", "--device", "cpu", "--images", "6"]
-    command += ["--scratch", str(folder), "--json", str(folder / "facts.json"), "--markdown", str(folder / "table.md")]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = [SCRIPT, "--size", "tiny", "--device", "cpu", "--images", "6", "--scratch", folder]
+    run(*words, "--json", folder / "facts.json", "--markdown", folder / "table.md")
     return folder
 
 
@@ -96,8 +109,7 @@ found = {"faults": gpu.failures(rows, parts), "none": gpu.failures([]), "ratios"
 words = {"told": gpu.told(rows, goals=True), "small": gpu.told(rows, goals=False)}
 print(json.dumps(found | words | {"table": gpu.table(rows, 10.0)}))
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, check=True, text=True)
-    told = json.loads(done.stdout)
+    told = json.loads(run("-c", code))
     assert [fault.partition(":")[0] for fault in told["faults"]] == [
         "training, ours, batch 64",
         "ours, batch 1",
@@ -146,13 +158,7 @@ embedding._way("ours", Once(bench.packed))
 rows = [(row.batch, row.rate, row.note) for row in meter.rows]
 print(json.dumps({"rows": rows, "sizes": Small.sizes, "table": gpu.table(meter.rows, None)}))
 """
-    command = [sys.executable, "-c", code, str(measured), str(SCRIPT.parents[1] / "tests" / "golden")]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        command, cwd=SCRIPT.parent, capture_output=True, text=True, check=False, env=variables, timeout=280
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout)
+    told = json.loads(run("-c", code, measured, SCRIPT.parents[1] / "tests" / "golden"))
     assert [(batch, note) for batch, _, note in told["rows"]] == [(1, ""), (4, "halved to 2")]
     assert all(rate > 0 for _, rate, _ in told["rows"])
     assert told["sizes"].count(4) == 1, "what is timed does not try the whole batch again"
@@ -179,13 +185,8 @@ words = ["--size", "tiny", "--device", "cpu", "--images", "2", "--parts", "lever
 code = gpu.main([*words, "--json", str(out)])
 print(json.dumps({"code": code, "asked": asked, "rows": meter_rows()}))
 """
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(
-        command, cwd=SCRIPT.parent, capture_output=True, text=True, check=False, env=variables, timeout=280
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
+    done = run("-c", code, tmp_path)
+    told = json.loads(done)
     assert told["code"] == 1
     assert told["asked"] == [0, 9]
     assert len(told["rows"]) == 9 + 2
@@ -211,14 +212,9 @@ words = ["--size", "tiny", "--device", "cpu", "--images", "4", "--scratch", sys.
 gpu.main([*words, "--parts", "latency,native"])
 print(json.dumps(found))
 """
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(
-        command, cwd=SCRIPT.parent, capture_output=True, text=True, check=False, env=variables, timeout=280
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = run("-c", code, tmp_path)
     seen = set()
-    for part, way, alive in json.loads(done.stdout.splitlines()[-1]):
+    for part, way, alive in json.loads(done):
         name = part if part == "latency" else (part, way)
         assert alive == (1 if name in seen and way not in ("published way", "reading and preparing alone") else 0), name
         seen.add(name)

@@ -115,3 +115,8 @@ class MissingExtraError(RelsimError):
         super().__init__(f'{purpose} needs the package {package}: pip install "relsim[{extra}]"')
         self.package = package
         self.extra = extra
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of another package says, or its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -60,6 +60,17 @@ class Recorder(FakeEncoder):
         return super().encode(batch)
 
 
+class Counting(FakeEncoder):
+    """The fake, counting the pictures that it was given to prepare."""
+
+    def __init__(self) -> None:
+        self.prepared = 0
+
+    def prepare(self, image):
+        self.prepared += 1
+        return super().prepare(image)
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory) -> list[ImageRecord]:
     """40 pictures of 1 to 21 tokens, each of a colour of its own."""
@@ -276,21 +287,16 @@ class TestParts:
 
     def test_the_next_one_is_read_while_the_model_works(self, records):
         """The model gives nothing of the first part until all of the second has been read."""
-        read = []
+        seen = []
 
-        class Waiting(FakeEncoder):
-            def prepare(self, image):
-                read.append(1)
-                return super().prepare(image)
-
+        class Waiting(Counting):
             def encode(self, batch):
                 deadline = time.monotonic() + 5
-                while len(read) < 8 and time.monotonic() < deadline:
+                while self.prepared < 8 and time.monotonic() < deadline:
                     time.sleep(0.01)
-                seen.append(len(read))
+                seen.append(self.prepared)
                 return super().encode(batch)
 
-        seen = []
         found = encode_parts([records[:4], records[4:8]], Waiting(), workers=2, budget=10_000)
         assert sum(isinstance(item, PartEnd) for item in found) == 2
         assert seen == [8, 8]
@@ -421,18 +427,14 @@ def test_reading_ahead_is_bounded_by_cost(tmp_path):
     """Pictures that cost a window each are not read ahead beyond what keeps the workers busy."""
     Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
     records = [ImageRecord(str(number), str(tmp_path / "one.png")) for number in range(200)]
-    prepared = []
 
-    class Costly(FakeEncoder):
-        def prepare(self, image):
-            prepared.append(1)
-            return super().prepare(image)
-
+    class Costly(Counting):
         def cost(self, item):
             return 10_000
 
-    outcomes = encode_records(records, Costly(), workers=2, budget=1_000)
+    encoder = Costly()
+    outcomes = encode_records(records, encoder, workers=2, budget=1_000)
     next(outcomes)
     time.sleep(0.3)
-    assert len(prepared) <= 2 * 2 + 2
+    assert encoder.prepared <= 2 * 2 + 2
     outcomes.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -61,8 +61,9 @@ def export(
     with tempfile.TemporaryDirectory(prefix="relsim-export-") as temporary:
         # A checkpoint is a folder of its own, so that a temporary one is not there yet either.
         folder = out or Path(temporary) / "checkpoint"
-        merging: dict[str, Any] = {"base_model": base, "usual_base": usual, "dtype": dtype}
-        export_checkpoint(checkpoint, folder, layout=layout, recipe=recipe, **merging)
+        export_checkpoint(
+            checkpoint, folder, layout=layout, base_model=base, usual_base=usual, dtype=dtype, recipe=recipe
+        )
         address = None if push is None else push_checkpoint(folder, push, private=private)
     if as_json:
         print_json({"schema": "relsim.export/1", "out": out and str(out), "push": push, "commit": address})

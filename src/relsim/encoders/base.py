@@ -99,6 +99,15 @@ def query_side(encoder: AnyEncoder) -> AnyEncoder:
 
 
 @runtime_checkable
+class Placed(Protocol):
+    """An encoder whose network is on some device; batches suit it (`relsim.encoders.stream.budget_of`)."""
+
+    @property
+    def device(self) -> Any:
+        """Where it computes, a `torch.device`."""
+
+
+@runtime_checkable
 class Drafting(Protocol):
     """What makes vectors or captions of image files and may be content with JPEG files decoded smaller."""
 

@@ -20,7 +20,7 @@ from PIL import Image
 from relsim.encoders.base import Vectors
 from relsim.encoders.packages import import_baseline, weights_of
 from relsim.encoders.towers import unit_rows
-from relsim.errors import EncoderError
+from relsim.errors import EncoderError, first_line
 from relsim.fingerprint import Fact, Fingerprint
 from relsim.models.devices import choose_device
 
@@ -85,6 +85,6 @@ def load_dreamsim(
                 pretrained=True, device=str(target), cache_dir=str(folder), dreamsim_type=kind
             )
     except Exception as error:  # the package lets whatever its download and its networks raise through
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise EncoderError(f"dreamsim could not load its model {kind}: {reason}") from error
     return DreamSimEncoder(model.eval(), transform, kind=kind, version=version, device=target)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from relsim.encoders.packages import import_baseline, weights_of
-from relsim.errors import EncoderError
+from relsim.errors import EncoderError, first_line
 from relsim.fingerprint import Fact, Fingerprint
 from relsim.models.devices import choose_device
 
@@ -70,6 +70,6 @@ def load_lpips(*, net: str = "alex", side: int = 256, device: str | None = None)
     try:
         model = package.LPIPS(net=net, verbose=False)
     except Exception as error:  # the package lets whatever torchvision's download raises through
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise EncoderError(f"lpips could not load its network {net}: {reason}") from error
     return Lpips(model.eval().to(target), net=net, side=side, version=version, device=target)

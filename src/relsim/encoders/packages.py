@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module, metadata
 from typing import Any
 
-from relsim.errors import MissingExtraError
+from relsim.errors import MissingExtraError, first_line
 from relsim.models.digest import digest_tensors
 
 EXTRA = "baselines"
@@ -22,7 +22,7 @@ def import_baseline(package: str, purpose: str) -> tuple[Any, str]:
         lacking = getattr(error, "name", None)
         if isinstance(error, ModuleNotFoundError) and lacking in (package, None):
             raise MissingExtraError(package, EXTRA, purpose) from error
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise MissingExtraError(
             package, EXTRA, f"{package} is there and cannot be imported ({reason}); {purpose}"
         ) from error

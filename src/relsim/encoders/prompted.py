@@ -16,7 +16,7 @@ from PIL import Image
 
 from relsim.encoders.base import Vectors
 from relsim.encoders.towers import origin_of
-from relsim.errors import CheckpointError
+from relsim.errors import CheckpointError, first_line
 from relsim.fingerprint import Fingerprint
 from relsim.hub import fetch_folder
 from relsim.models.devices import choose_device, choose_dtype
@@ -133,7 +133,7 @@ def load_prompted(
                 str(folder), device=str(target), model_kwargs={"dtype": precision}, trust_remote_code=False
             )
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise CheckpointError(f"{folder} cannot be loaded by sentence-transformers: {reason}") from error
     if "image" not in loaded.modalities:
         raise CheckpointError(f"{folder} takes {', '.join(map(str, loaded.modalities))}; prompted needs pictures")

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, LoadedImage, Status
 from relsim.encoders.base import AnyEncoder, RecordEncoder, draft_of
-from relsim.errors import EncoderError, ImageError
+from relsim.errors import EncoderError, ImageError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def _prepare(encoder: AnyEncoder, record: ImageRecord, load: Load) -> Ready | Fa
         return Failure(record, Status(error.status) if known else Status.ENCODER, error.reason)
     except Exception as error:
         logger.debug("preparing %s failed", record.image_id, exc_info=True)
-        return Failure(record, Status.ENCODER, first_line(error))
+        return Failure(record, Status.ENCODER, reason_of(error))
 
 
 def windows(items: Iterator[Item], budget: int) -> Iterator[list[Ready | Failure] | PartEnd]:
@@ -149,7 +149,7 @@ def windows(items: Iterator[Item], budget: int) -> Iterator[list[Ready | Failure
             window, spent = [], 0
 
 
-def first_line(error: Exception) -> str:
-    """What a failure says of an error."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+def reason_of(error: Exception) -> str:
+    """What a failure says of an error: its type and, where it has one, the first line of its text."""
+    name = type(error).__name__
+    return f"{name}: {first_line(error)}" if str(error).strip() else name

@@ -21,8 +21,8 @@ from PIL import Image
 
 from relsim.data.images import load_image
 from relsim.data.records import Failure, ImageRecord, Status
-from relsim.encoders.base import AnyEncoder, Vectors
-from relsim.encoders.read_ahead import Load, PartEnd, Ready, as_wanted, first_line, prepared_in_order, windows
+from relsim.encoders.base import AnyEncoder, Placed, Vectors
+from relsim.encoders.read_ahead import Load, PartEnd, Ready, as_wanted, prepared_in_order, reason_of, windows
 from relsim.environment import usable_cores
 from relsim.errors import EncoderError, ImageError, MemoryShortageError
 from relsim.models.memory import Halving
@@ -64,8 +64,8 @@ def encode_records(
     the stream. A batch that does not fit into memory halves all that follow; `halving` keeps that beyond this call.
     Raises `MemoryShortageError`.
     """
-    options: dict[str, Any] = {"workers": workers, "budget": budget, "load": load, "halving": halving}
-    with closing(encode_parts([records], encoder, **options)) as found:
+    stream = encode_parts([records], encoder, workers=workers, budget=budget, load=load, halving=halving)
+    with closing(stream) as found:
         yield from (item for item in found if not isinstance(item, PartEnd))
 
 
@@ -100,9 +100,8 @@ def encode_parts(
 
 
 def budget_of(encoder: AnyEncoder) -> int:
-    """The cost of a batch that suits where the encoder computes, for which its `device` is looked at."""
-    device = getattr(encoder, "device", None)
-    return CUDA_BUDGET if getattr(device, "type", None) == "cuda" else DEFAULT_BUDGET
+    """The cost of a batch that suits where the encoder computes."""
+    return CUDA_BUDGET if isinstance(encoder, Placed) and encoder.device.type == "cuda" else DEFAULT_BUDGET
 
 
 def encode_usable(
@@ -174,7 +173,7 @@ def _encode(encoder: AnyEncoder, batch: Sequence[Ready], halving: Halving) -> It
     except Exception as error:
         if isinstance(error, MemoryShortageError) and error.pictures > 1:
             raise
-        reason = first_line(error)
+        reason = reason_of(error)
         if len(batch) == 1:
             logger.debug("encoding %s failed", batch[0].record.image_id, exc_info=True)
             yield Failure(batch[0].record, Status.ENCODER, reason)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
 from relsim.encoders.base import Vectors
-from relsim.errors import CheckpointError
+from relsim.errors import CheckpointError, first_line
 from relsim.fingerprint import Fact, Fingerprint
 from relsim.models.base import digest_base, load_whole, place, read_config
 from relsim.models.devices import choose_device, choose_dtype
@@ -178,7 +178,7 @@ def load_processor(folder: Path) -> Any:
                 folder, backend="pil", local_files_only=True, trust_remote_code=False
             )
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise CheckpointError(f"{folder} has no image processor that can be used: {reason}") from error
 
 

@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from relsim.errors import CheckpointError
+from relsim.errors import CheckpointError, first_line
 from relsim.models.metadata import METADATA, null_distribution_of, read_json, read_metadata
 from relsim.models.pixels import KNOWN_RECIPES, Recipe
 
@@ -187,7 +187,7 @@ def _read_published_projection(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can make torch's unpickler raise anything
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise CheckpointError(f"{path} cannot be read as tensors and plain values: {reason}") from error
     if not isinstance(content, dict) or not isinstance(content.get("projection"), Mapping):
         raise CheckpointError(f"{path} holds no 'projection'")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name the whole field uses
 
-from relsim.errors import DeviceError
+from relsim.errors import DeviceError, first_line
 from relsim.models.layers import Block, GatedMLP, Norm
 from relsim.models.packed import PackedQwen25VL
 
@@ -67,7 +67,7 @@ def compile_blocks(forward: PackedQwen25VL) -> None:
     try:
         forward.change_blocks(_compiled)  # the prompt's prefix is read again, so the first programs are made here
     except Exception as error:  # what a compiler, or its absence, makes torch raise
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise DeviceError(f"torch cannot compile on {forward.device} here: {reason}; leave engine unset") from error
 
 

@@ -2,9 +2,8 @@
 
 CUDA computes in bf16 (from Ampere on), and so does a CPU with matrix units for it (Intel AMX). On other CPUs that
 depends: with AVX-512 bf16 a product takes from a fifth of what it takes in fp32 (AMD Zen 5) to more than that (Intel
-without AMX).
-So for networks large enough to matter both are tried, once in a process; smaller ones stay in fp32, which is more exact
-and gives the same vectors on every machine.
+without AMX). So for networks large enough to matter both are tried, once in a process; smaller ones stay in fp32, which
+is more exact and gives the same vectors on every machine.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from relsim.errors import CheckpointError, DeviceError, MissingExtraError
+from relsim.errors import CheckpointError, DeviceError, MissingExtraError, first_line
 from relsim.models.layers import Block, Linear, padded
 
 LEAST_COSINE: Mapping[str, float] = MappingProxyType({"int8": 0.998, "fp8": 0.999})
@@ -92,7 +92,7 @@ def to_fp8(linear: Linear) -> Linear:
         )
         torchao.quantize_(module, settings)
     except Exception as error:  # it asserts, and other versions have other names
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error)
         raise DeviceError(f"torchao makes no products in fp8 on {weight.device}: {reason}") from error
     return replace(linear, weight=module.weight)
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -153,8 +153,8 @@ def choose_forward(
     backbone: Any, architecture: Architecture, pixels: PixelConfig, prompt: Prompt, engine: Engine | None = None
 ) -> Forward:
     """The engine of that name over a placed network without its head, else the fastest that can run it."""
-    if engine not in (None, "packed", "plain", "compiled"):
-        raise CheckpointError(f"there is no engine {engine!r}; known are packed, compiled and plain")
+    if engine is not None and engine not in get_args(Engine):
+        raise CheckpointError(f"there is no engine {engine!r}; known are {', '.join(get_args(Engine))}")
     packs = architecture.packs and PackedQwen25VL.supports(backbone.config)
     if engine in ("packed", "compiled") and not packs:
         raise CheckpointError("this base model has no packed forward pass; leave engine unset")

@@ -144,8 +144,8 @@ def embed_part(
     halving: Halving | None = None,
 ) -> EmbeddedPart:
     """Embed the records of one part, as `encode_records` does."""
-    options: dict[str, Any] = {"workers": workers, "budget": budget, "load": load, "halving": halving}
-    return _in_place(records, encode_records(records, encoder, **options))
+    found = encode_records(records, encoder, workers=workers, budget=budget, load=load, halving=halving)
+    return _in_place(records, found)
 
 
 def _in_place(records: Sequence[ImageRecord], outcomes: Iterable[Outcome]) -> EmbeddedPart:
